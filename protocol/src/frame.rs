@@ -1,0 +1,115 @@
+//! Every message between the supervisor and a runner.
+//!
+//! A frame is a small JSON header, one of the enums here, and a body of raw bytes that belongs to it. Every
+//! header that concerns an invocation carries its id. The channel is one stream socket, see [`crate::codec`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::InstanceInfo;
+
+/// What the supervisor says to a runner.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToRunner {
+    /// Run a request. Body: the `FunctionRequest` as JSON.
+    Invoke(Invoke),
+}
+
+/// Header of [`ToRunner::Invoke`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Invoke {
+    /// The invocation's id, unique while the runner lives.
+    pub id: u64,
+    /// Execute the source again instead of keeping its namespace from an earlier call.
+    pub fresh: bool,
+    /// Largest encoded result to send back, in bytes.
+    pub max_result_bytes: u64,
+}
+
+/// What a runner says to the supervisor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromRunner {
+    /// The interpreter is up and waits for work.
+    Ready(Ready),
+    /// An invocation ended. Body: the encoded result, if there is one.
+    Done(Done),
+}
+
+/// Header of [`FromRunner::Ready`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The interpreter's version, such as `3.11.7`.
+    pub python_version: String,
+}
+
+/// Header of [`FromRunner::Done`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    /// The invocation that ended.
+    pub id: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What the body is.
+    pub encoding: Encoding,
+    /// Text for the client when the outcome is a failure.
+    pub error: Option<String>,
+    /// The instance that was called, for class requests that got that far.
+    pub instance: Option<Instance>,
+}
+
+/// A class instance a call went to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its id, the client's or one of the runner's making.
+    pub id: String,
+    /// Its bookkeeping.
+    pub info: InstanceInfo,
+}
+
+/// The ends an invocation can come to while its runner lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It returned.
+    Succeeded,
+    /// The user's code raised.
+    Raised,
+    /// The request was wrong: it could not be read, its target does not exist, its arguments do not load.
+    Rejected,
+    /// The result could not be sent back.
+    Unserializable,
+}
+
+/// What the body of a [`Done`] frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// Nothing.
+    None,
+    /// ASCII base64 of a pickle.
+    Pickle,
+    /// A JSON value.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_look_like_this_on_the_channel() {
+        let invoke = ToRunner::Invoke(Invoke { id: 7, fresh: false, max_result_bytes: 1024 });
+        insta::assert_snapshot!(serde_json::to_string(&invoke).unwrap(), @r#"{"type":"invoke","id":7,"fresh":false,"max_result_bytes":1024}"#);
+        let ready = FromRunner::Ready(Ready { python_version: "3.11.7".into() });
+        insta::assert_snapshot!(serde_json::to_string(&ready).unwrap(), @r#"{"type":"ready","python_version":"3.11.7"}"#);
+        let done = FromRunner::Done(Done {
+            id: 7,
+            outcome: Outcome::Succeeded,
+            encoding: Encoding::Pickle,
+            error: None,
+            instance: None,
+        });
+        insta::assert_snapshot!(serde_json::to_string(&done).unwrap(), @r#"{"type":"done","id":7,"outcome":"succeeded","encoding":"pickle","error":null,"instance":null}"#);
+    }
+}

@@ -1,0 +1,70 @@
+//! `FunctionResponse`: what a client gets back.
+//!
+//! Every field is always written, `null` included: flash's pydantic model and runpod 2.x read it that way.
+//! A failure has `success: false` and its text in `error`, never in `result`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// The answer to one request. Field names are the wire's.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FunctionResponse {
+    /// Whether the call returned.
+    pub success: bool,
+    /// base64 of the pickled result, when the request asked for cloudpickle.
+    pub result: Option<String>,
+    /// The result itself, when the request asked for JSON. A result of `None` is `null` here.
+    pub json_result: Option<Box<RawValue>>,
+    /// What went wrong: message and traceback.
+    pub error: Option<String>,
+    /// Everything the call printed, standard output and standard error in order.
+    pub stdout: Option<String>,
+    /// The instance that was called.
+    pub instance_id: Option<String>,
+    /// What is known about that instance.
+    pub instance_info: Option<InstanceInfo>,
+}
+
+/// Bookkeeping about a class instance, as the reference worker reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceInfo {
+    /// The instance's class.
+    pub class_name: String,
+    /// Local time of creation, ISO 8601 without zone.
+    pub created_at: String,
+    /// Calls made so far, this one included.
+    pub method_calls: u64,
+    /// Local time of the last call, ISO 8601 without zone.
+    pub last_used: String,
+}
+
+impl FunctionResponse {
+    /// A failure with nothing but a text.
+    pub fn failure(error: impl Into<String>) -> Self {
+        Self { error: Some(error.into()), ..Self::default() }
+    }
+}
+
+impl PartialEq for FunctionResponse {
+    fn eq(&self, other: &Self) -> bool {
+        let json = |response: &Self| response.json_result.as_deref().map(RawValue::get).map(str::to_owned);
+        self.success == other.success
+            && self.result == other.result
+            && json(self) == json(other)
+            && self.error == other.error
+            && self.stdout == other.stdout
+            && self.instance_id == other.instance_id
+            && self.instance_info == other.instance_info
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_written() {
+        insta::assert_snapshot!(serde_json::to_string(&FunctionResponse::failure("no")).unwrap(), @r#"{"success":false,"result":null,"json_result":null,"error":"no","stdout":null,"instance_id":null,"instance_info":null}"#);
+    }
+}
