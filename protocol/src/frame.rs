@@ -11,8 +11,19 @@ use crate::InstanceInfo;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToRunner {
+    /// First of all: where and how to work. Answered by [`FromRunner::Ready`].
+    Setup(Setup),
     /// Run a request. Body: the `FunctionRequest` as JSON.
     Invoke(Invoke),
+}
+
+/// Header of [`ToRunner::Setup`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setup {
+    /// A directory of the runner's own; the supervisor removes it after the runner's end.
+    pub scratch: String,
+    /// Class instances to keep; beyond it the least recently used one goes.
+    pub max_instances: usize,
 }
 
 /// Header of [`ToRunner::Invoke`].

@@ -8,6 +8,8 @@
 //!
 //! Payloads (arguments, results) stay text or bytes that nobody here interprets.
 
+#![forbid(unsafe_code)]
+
 pub mod codec;
 pub mod frame;
 mod request;

@@ -170,6 +170,12 @@ impl<'a> FunctionRequest<'a> {
         }
     }
 
+    /// Whether a failure's text is the traceback alone. Clients of the JSON format (2.x) expect that; 1.x
+    /// clients expect the exception's message in front of it.
+    pub fn wants_bare_traceback(&self) -> bool {
+        self.serialization_format == SerializationFormat::Json
+    }
+
     /// Checks that the request can be run and says what to run.
     pub fn target(&self) -> Result<Target<'_>, RequestError> {
         if let SerializationFormat::Other(name) = &self.serialization_format {

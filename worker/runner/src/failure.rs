@@ -1,0 +1,106 @@
+//! What went wrong, as text for the client.
+
+use farcall_protocol::frame::Outcome;
+use pyo3::exceptions::PySystemExit;
+use pyo3::prelude::*;
+use pyo3::types::PyTraceback;
+
+use crate::source::without_module_names;
+
+/// Longest error text sent, in bytes: a traceback of a thousand frames is under it.
+const LONGEST_ERROR: usize = 256 << 10;
+
+/// A failed invocation: how it failed, and the text that says so.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) outcome: Outcome,
+    pub(crate) error: String,
+}
+
+impl Failure {
+    /// The request is wrong.
+    pub(crate) fn rejected(error: impl ToString) -> Self {
+        Self { outcome: Outcome::Rejected, error: error.to_string() }
+    }
+
+    /// The result cannot be sent.
+    pub(crate) fn unserializable(error: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Unserializable, error: shorten(error.into()) }
+    }
+
+    /// User code raised: its message, then its traceback, as the 1.x worker wrote it; `bare` leaves the
+    /// traceback alone, as the 2.x runtime did.
+    pub(crate) fn raised(py: Python<'_>, error: &PyErr, bare: bool) -> Self {
+        let traceback = traceback(py, error);
+        let text = if bare { traceback } else { format!("{}\n{traceback}", message(py, error)) };
+        Self { outcome: Outcome::Raised, error: shorten(text) }
+    }
+}
+
+/// One line that says what was raised: `str(exception)`, or its type where that is empty or fails.
+pub(crate) fn message(py: Python<'_>, error: &PyErr) -> String {
+    let value = error.value(py);
+    let kind = || {
+        without_module_names(
+            &value
+                .get_type()
+                .fully_qualified_name()
+                .map_or_else(|_| "exception".to_owned(), |name| name.to_string()),
+        )
+    };
+    let text = match value.str() {
+        Ok(text) => text.to_string_lossy().into_owned(),
+        Err(_) => return format!("{} (its __str__ failed)", kind()),
+    };
+    if error.is_instance_of::<PySystemExit>(py) {
+        return format!("the code called sys.exit({text}), which ends the call, not the worker");
+    }
+    if text.is_empty() { kind() } else { text }
+}
+
+/// `Type: message`, without the frames.
+pub(crate) fn summary(py: Python<'_>, error: &PyErr) -> String {
+    let kind = error.get_type(py).name().map_or_else(|_| "exception".to_owned(), |name| name.to_string());
+    let message = message(py, error);
+    if message == kind { kind } else { format!("{kind}: {message}") }
+}
+
+/// The traceback as Python prints it: causes, notes, groups and source lines included, user frames only.
+fn traceback(py: Python<'_>, error: &PyErr) -> String {
+    trim_event_loop_frames(py, error);
+    let format = || -> PyResult<String> {
+        let lines = py.import("traceback")?.call_method1("format_exception", (error.value(py),))?;
+        let text = pyo3::types::PyString::new(py, "").call_method1("join", (lines,))?;
+        Ok(text.str()?.to_string_lossy().into_owned())
+    };
+    let text = format()
+        .unwrap_or_else(|_| format!("{}\n(the traceback could not be formatted)", summary(py, error)));
+    without_module_names(text.trim_end())
+}
+
+/// Drops the event loop's own frames in front of the user's: whoever wrote an async function did not write
+/// `run_until_complete`.
+fn trim_event_loop_frames(py: Python<'_>, error: &PyErr) {
+    let mut current = error.traceback(py).map(Bound::into_any);
+    while let Some(traceback) = current {
+        let file = (|| {
+            traceback.getattr("tb_frame")?.getattr("f_code")?.getattr("co_filename")?.extract::<String>()
+        })();
+        if !file.is_ok_and(|file| file.contains("/asyncio/")) {
+            let user_frames = traceback.cast_into::<PyTraceback>().ok();
+            let _ = error.value(py).setattr("__traceback__", user_frames);
+            return;
+        }
+        current = traceback.getattr("tb_next").ok().filter(|next| !next.is_none());
+    }
+}
+
+/// Cuts the middle out of a text that is too long to be read or sent.
+fn shorten(text: String) -> String {
+    if text.len() <= LONGEST_ERROR {
+        return text;
+    }
+    let half = LONGEST_ERROR / 2;
+    let (head, tail) = (text.floor_char_boundary(half), text.ceil_char_boundary(text.len() - half));
+    format!("{}\n... {} bytes left out ...\n{}", &text[..head], tail - head, &text[tail..])
+}

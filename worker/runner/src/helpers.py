@@ -1,0 +1,111 @@
+"""What the runner does in Python: compiled when first needed, never on the way of a plain call."""
+
+
+async def collect(generator):
+    """All items of an async generator, in one task: a task per item would break cancel scopes."""
+    return [item async for item in generator]
+
+
+def load_checked(data):
+    """Unpickles `data`, refusing code objects that another Python version compiled.
+
+    Bytecode of another minor version does not fail to load, it crashes the interpreter that runs it. Pickles
+    do not say which version made them, so each code object is checked before it exists: every instruction
+    must be known here and be followed by as many inline cache entries as this version's compiler writes.
+    """
+    import io
+    import pickle
+    import types
+
+    def code(*args):
+        bytecode = next((arg for arg in args if isinstance(arg, bytes)), b"")
+        if len(args) != ARGUMENTS or not compiled_here(bytecode):
+            raise ValueError("it holds code compiled by another Python version")
+        return types.CodeType(*args)
+
+    def builtin_type(name):
+        return code if name == "CodeType" else getattr(types, name)
+
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module, name):
+            if name == "_builtin_type" and module.startswith("cloudpickle"):
+                return builtin_type
+            if name == "CodeType" and module == "types":
+                return code
+            return super().find_class(module, name)
+
+    return Unpickler(io.BytesIO(data)).load()
+
+
+def _code_argument_count():
+    import sys
+
+    # types.CodeType gained co_qualname and co_exceptiontable in 3.11.
+    return 18 if sys.version_info >= (3, 11) else 16
+
+
+def compiled_here(bytecode):
+    """Whether `bytecode` reads as this version's compiler would have written it."""
+    import opcode
+
+    if not CACHES:
+        CACHES.update(_cache_counts(opcode))
+    position = 0
+    while position < len(bytecode):
+        expected = CACHES.get(bytecode[position])
+        if expected is None:
+            return False
+        position += 2
+        entries = bytecode[position : position + 2 * expected : 2]
+        if len(entries) != expected or any(entries):
+            return False
+        position += 2 * expected
+    return True
+
+
+def _cache_counts(opcode):
+    """Inline cache entries after each instruction this version's compiler emits."""
+    names = {number: name for name, number in opcode.opmap.items() if number < 256}
+    counts = getattr(opcode, "_inline_cache_entries", None)
+    if counts is None:
+        return dict.fromkeys(names, 0)
+    if isinstance(counts, dict):
+        return {number: counts.get(name, 0) for number, name in names.items() if name != "CACHE"}
+    return {number: counts[number] for number, name in names.items() if name != "CACHE"}
+
+
+ARGUMENTS = _code_argument_count()
+CACHES = {}
+
+
+def blame(value, accepts, name="result", depth=6):
+    """The path of the first member of `value` that `accepts` raises for, and what it raised.
+
+    Returns `None` when `value` is accepted.
+    """
+    try:
+        accepts(value)
+        return None
+    except Exception as error:
+        reason = error
+    if depth:
+        for path, member in _members(value, name):
+            found = blame(member, accepts, path, depth - 1)
+            if found is not None:
+                return found
+    return name, type(value), reason
+
+
+def _members(value, name):
+    """Up to a thousand members of `value`, each with the expression that reaches it."""
+    from itertools import islice
+
+    if isinstance(value, dict):
+        pairs = ((f"{name}[{key!r}]", member) for key, member in value.items())
+    elif isinstance(value, (list, tuple)):
+        pairs = ((f"{name}[{index}]", member) for index, member in enumerate(value))
+    elif isinstance(value, (set, frozenset)):
+        pairs = ((f"{name} (a member)", member) for member in value)
+    else:
+        pairs = ((f"{name}.{key}", member) for key, member in getattr(value, "__dict__", {}).items())
+    return islice(pairs, 1000)

@@ -1,0 +1,24 @@
+//! What is better said in Python: a module of helpers, compiled when first needed.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+static HELPERS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+
+/// The module in `helpers.py`.
+pub(crate) fn helpers(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
+    let module = HELPERS.get_or_try_init(py, || {
+        let module = PyModule::from_code(
+            py,
+            c_str(concat!(include_str!("helpers.py"), "\0")),
+            c"<farcall helpers>",
+            c"_farcall_helpers",
+        )?;
+        Ok::<_, PyErr>(module.unbind())
+    })?;
+    Ok(module.bind(py))
+}
+
+fn c_str(text: &'static str) -> &'static std::ffi::CStr {
+    std::ffi::CStr::from_bytes_with_nul(text.as_bytes()).expect("the helper source holds no NUL byte")
+}

@@ -1,0 +1,134 @@
+//! Local files that a request ships along (`modules`): importable while its source runs.
+//!
+//! Each set of files lives in its own directory. One set is active at a time: its directory is first on
+//! `sys.path`, and only its modules are in `sys.modules`. Switching puts the old set's modules aside and the
+//! new set's back, so a helper that changed under the same name is picked up, and one that did not keeps its
+//! state.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use sha2::{Digest, Sha256};
+
+use crate::source::SourceKey;
+
+/// Modules by name, taken out of `sys.modules`.
+type Aside = Vec<(String, Py<PyAny>)>;
+
+/// The sets of files seen so far.
+#[derive(Debug)]
+pub(crate) struct ShippedFiles {
+    directory: PathBuf,
+    active: Option<Active>,
+    aside: HashMap<SourceKey, Aside>,
+}
+
+#[derive(Debug)]
+struct Active {
+    key: SourceKey,
+    directory: String,
+    /// Modules of the same names from elsewhere, to be put back.
+    shadowed: Aside,
+}
+
+impl ShippedFiles {
+    pub(crate) fn new(scratch: &Path) -> Self {
+        Self { directory: scratch.join("modules"), active: None, aside: HashMap::new() }
+    }
+
+    /// Makes `files` importable and everything shipped before not. Returns the set's key, zero for no files.
+    pub(crate) fn activate(
+        &mut self,
+        py: Python<'_>,
+        files: &BTreeMap<String, String>,
+    ) -> PyResult<SourceKey> {
+        let key = key(files);
+        if self.active.as_ref().map_or([0; 32], |active| active.key) == key {
+            return Ok(key);
+        }
+        let sys = py.import("sys")?;
+        let (path, modules) = (sys.getattr("path")?, sys.getattr("modules")?);
+        let modules = modules.cast_into::<PyDict>()?;
+        if let Some(active) = self.active.take() {
+            let _ = path.call_method1("remove", (&active.directory,)); // user code may have removed it
+            let inside = |_: &str, module: &Bound<'_, PyAny>| lives_in(module, &active.directory);
+            self.aside.insert(active.key, take_out(&modules, inside)?);
+            put_back(&modules, active.shadowed)?;
+        }
+        if files.is_empty() {
+            return Ok(key);
+        }
+        let directory = self.write(files, key)?;
+        let names: Vec<&str> = files.keys().map(|path| top_level_name(path)).collect();
+        let shadowed = take_out(&modules, |name, _| names.contains(&name.split('.').next().unwrap_or(name)))?;
+        path.call_method1("insert", (0, &directory))?;
+        put_back(&modules, self.aside.remove(&key).unwrap_or_default())?;
+        self.active = Some(Active { key, directory, shadowed });
+        Ok(key)
+    }
+
+    fn write(&self, files: &BTreeMap<String, String>, key: SourceKey) -> PyResult<String> {
+        let hash: String = key[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+        let directory = self.directory.join(hash);
+        for (path, source) in files {
+            // `FunctionRequest::target` has checked that no path leaves the directory.
+            let path = directory.join(path);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::write(&path, source)?;
+        }
+        Ok(directory.to_string_lossy().into_owned())
+    }
+}
+
+fn key(files: &BTreeMap<String, String>) -> SourceKey {
+    if files.is_empty() {
+        return [0; 32];
+    }
+    let mut hash = Sha256::new();
+    for text in files.iter().flat_map(|(path, source)| [path, source]) {
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    }
+    hash.finalize().into()
+}
+
+/// `helper` for `helper.py`, `pkg` for `pkg/sub/x.py`.
+fn top_level_name(path: &str) -> &str {
+    let first = path.split('/').next().unwrap_or(path);
+    first.strip_suffix(".py").unwrap_or(first)
+}
+
+fn take_out(
+    modules: &Bound<'_, PyDict>,
+    wanted: impl Fn(&str, &Bound<'_, PyAny>) -> bool,
+) -> PyResult<Aside> {
+    let mut aside = Aside::new();
+    for (name, module) in modules.copy()? {
+        let Ok(name) = name.extract::<String>() else { continue };
+        if wanted(&name, &module) {
+            modules.del_item(&name)?;
+            aside.push((name, module.unbind()));
+        }
+    }
+    Ok(aside)
+}
+
+fn put_back(modules: &Bound<'_, PyDict>, aside: Aside) -> PyResult<()> {
+    aside.into_iter().try_for_each(|(name, module)| modules.set_item(name, module))
+}
+
+/// Whether a module was loaded from below `directory`; namespace packages have a path but no file.
+fn lives_in(module: &Bound<'_, PyAny>, directory: &str) -> bool {
+    let inside = |path: String| Path::new(&path).starts_with(directory);
+    if let Ok(file) = module.getattr("__file__").and_then(|file| file.extract::<String>()) {
+        return inside(file);
+    }
+    let first =
+        module.getattr("__path__").and_then(|path| path.call_method0("__iter__")?.call_method0("__next__"));
+    first.and_then(|path| path.extract::<String>()).is_ok_and(inside)
+}

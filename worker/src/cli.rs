@@ -1,0 +1,106 @@
+//! The command line: arguments, configuration, exit codes.
+
+mod case;
+mod doctor;
+mod runner;
+mod terminal;
+mod test_handler;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use crate::job::with_causes;
+use crate::telemetry;
+use terminal::Terminal;
+
+/// The input or the configuration is unusable (`EX_USAGE` of sysexits.h).
+const EXIT_USAGE: u8 = 64;
+/// A fault of farcall itself (`EX_SOFTWARE`).
+const EXIT_INTERNAL: u8 = 70;
+
+const AFTER_HELP: &str = "\
+Examples:
+  farcall doctor                              check that this machine can run functions
+  farcall test-handler examples               run every request in a directory
+  farcall test-handler request.json --json    run one, with a machine-readable answer
+
+The interpreter is FARCALL_PYTHON, the active virtual environment's, or python3 on PATH.
+Variables are described in docs/configuration.md.";
+
+/// Run Python functions and classes as a serverless worker does.
+#[derive(Debug, Parser)]
+#[command(name = "farcall", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run requests from files and check what they answer
+    TestHandler(test_handler::Options),
+    /// Check what the worker finds on this machine and whether it can run functions
+    Doctor(doctor::Options),
+    /// Become a runner (started by the supervisor, never by hand)
+    #[command(hide = true)]
+    Runner(runner::Options),
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are answers, not failures.
+            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+            let _ = error.print();
+            return code.into();
+        }
+    };
+    if let Command::Runner(options) = arguments.command {
+        // Reads no configuration and starts no runtime: it is about to become a Python interpreter.
+        return runner::run(options);
+    }
+    let terminal = Terminal::new();
+    let config = match Config::from_environment() {
+        Ok(config) => config,
+        Err(error) => return terminal.fail(EXIT_USAGE, &error.to_string()),
+    };
+    if let Err(error) = telemetry::start(&config.log_level) {
+        let text = format!("FARCALL_LOG_LEVEL={:?} is not a log level: {error}", config.log_level);
+        return terminal.fail(EXIT_USAGE, &text);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return terminal.fail(EXIT_INTERNAL, &format!("cannot start: {error}")),
+    };
+    let result = runtime.block_on(async {
+        match arguments.command {
+            Command::TestHandler(options) => test_handler::run(options, &config, &terminal).await,
+            Command::Doctor(options) => doctor::run(&options, &config, &terminal).await,
+            Command::Runner(_) => unreachable!("handled before"),
+        }
+    });
+    result.unwrap_or_else(|error| terminal.fail(error.code, &error.text))
+}
+
+/// What ends a command: an exit code and the text that explains it.
+#[derive(Debug)]
+struct CommandError {
+    code: u8,
+    text: String,
+}
+
+impl CommandError {
+    fn usage(text: impl Into<String>) -> Self {
+        Self { code: EXIT_USAGE, text: text.into() }
+    }
+}
+
+impl<E: std::error::Error> From<E> for CommandError {
+    fn from(error: E) -> Self {
+        Self { code: EXIT_USAGE, text: with_causes(&error) }
+    }
+}

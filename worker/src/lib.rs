@@ -1,0 +1,16 @@
+//! Farcall's supervisor: everything that must never stop.
+//!
+//! This process maps no libpython: no interpreter lock, no segfault and no `sys.exit` of user code can reach
+//! it. User code runs in runners ([`runner`]), child processes that may die at any time. A job's way through
+//! is [`supervisor::Supervisor::execute`].
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod interpreter;
+pub mod job;
+pub mod runner;
+pub mod subprocess;
+pub mod supervisor;
+pub mod telemetry;

@@ -1,0 +1,100 @@
+//! The supervisor's end of the channel to a runner.
+
+use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
+
+use bytes::{Buf, BytesMut};
+use farcall_protocol::codec::{self, CodecError, PRELUDE_BYTES, Prelude};
+use farcall_protocol::frame::{FromRunner, ToRunner};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+
+/// Room asked for at least before each read.
+const READ_AHEAD: usize = 4096;
+
+/// Frames to and from one runner.
+#[derive(Debug)]
+pub(super) struct Channel {
+    stream: UnixStream,
+    received: BytesMut,
+}
+
+/// Why the channel cannot be used any more.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ChannelError {
+    #[error("the runner closed the channel")]
+    Closed,
+    #[error("the channel failed")]
+    Io(#[from] io::Error),
+    #[error("the runner sent something that is no frame")]
+    Codec(#[from] CodecError),
+}
+
+impl Channel {
+    pub(super) fn new(stream: StdUnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream: UnixStream::from_std(stream)?, received: BytesMut::new() })
+    }
+
+    /// Sends a message without a body that fits the socket's buffer.
+    pub(super) fn send_now(&mut self, message: &ToRunner) -> io::Result<()> {
+        let head = codec::encode_head(message, 0).map_err(io::Error::other)?;
+        // A fresh socket is writable, but tokio has not seen that yet and would make us wait for it.
+        let sent = rustix::io::write(&self.stream, &head)?;
+        if sent == head.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    /// Sends a message and its body.
+    pub(super) async fn send(&mut self, message: &ToRunner, body: &[u8]) -> Result<(), ChannelError> {
+        let head = codec::encode_head(message, body.len())?;
+        self.stream.write_all_buf(&mut Buf::chain(head.as_slice(), body)).await?;
+        Ok(())
+    }
+
+    /// The next message and its body. Cancel-safe: what has arrived so far stays in the channel.
+    pub(super) async fn receive(&mut self) -> Result<(FromRunner, Vec<u8>), ChannelError> {
+        loop {
+            let missing = match self.take_frame()? {
+                Frame::Complete(message, body) => return Ok((message, body)),
+                Frame::Missing(bytes) => bytes,
+            };
+            self.received.reserve(missing.max(READ_AHEAD));
+            if self.stream.read_buf(&mut self.received).await? == 0 {
+                return Err(ChannelError::Closed);
+            }
+        }
+    }
+
+    /// A message that has arrived already, if there is one: for a runner that has ended.
+    pub(super) async fn receive_waiting(&mut self) -> Option<(FromRunner, Vec<u8>)> {
+        // The peer is closed, so this ends with a frame or the end of the stream; unless a grandchild holds
+        // the socket, for which the wait is bounded.
+        let wait = std::time::Duration::from_millis(20);
+        tokio::time::timeout(wait, self.receive()).await.ok()?.ok()
+    }
+
+    /// Tells the runner that nothing more will come.
+    pub(super) fn close(&mut self) {
+        let _ = rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Write);
+    }
+
+    fn take_frame(&mut self) -> Result<Frame, CodecError> {
+        let Some(prelude) = self.received.first_chunk::<PRELUDE_BYTES>() else {
+            return Ok(Frame::Missing(PRELUDE_BYTES));
+        };
+        let prelude = Prelude::decode(*prelude)?;
+        let length = PRELUDE_BYTES + prelude.header + prelude.body;
+        if self.received.len() < length {
+            return Ok(Frame::Missing(length - self.received.len()));
+        }
+        let mut frame = self.received.split_to(length);
+        frame.advance(PRELUDE_BYTES);
+        let message = codec::decode_header(&frame.split_to(prelude.header))?;
+        Ok(Frame::Complete(message, frame.into()))
+    }
+}
+
+enum Frame {
+    Complete(FromRunner, Vec<u8>),
+    Missing(usize),
+}

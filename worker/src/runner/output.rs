@@ -1,0 +1,155 @@
+//! What a runner prints: one pipe for descriptors 1 and 2, and a bounded buffer for each call.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use tokio::net::unix::pipe::Receiver;
+
+/// Capacity asked for: fewer switches between a chatty runner and the supervisor. Unprivileged users get up
+/// to 1 MiB; where it is refused, the default of 64 KiB works as well.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// The reading end of a runner's output.
+#[derive(Debug)]
+pub(super) struct OutputPipe {
+    pipe: Receiver,
+    chunk: Vec<u8>,
+}
+
+impl OutputPipe {
+    /// A pipe; the second part is the runner's end.
+    pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
+        Ok((Self { pipe: Receiver::from_owned_fd(read)?, chunk: vec![0; 64 << 10] }, write))
+    }
+
+    /// Waits for output and takes what is there. Never returns once every writer is gone. Cancel-safe.
+    pub(super) async fn read_into(&mut self, buffer: &mut OutputBuffer) {
+        loop {
+            if self.pipe.readable().await.is_err() {
+                return std::future::pending().await;
+            }
+            match self.pipe.try_read(&mut self.chunk) {
+                Ok(0) => return std::future::pending().await,
+                Ok(length) => return buffer.push(&self.chunk[..length]),
+                Err(_) => {} // a false alarm: wait again
+            }
+        }
+    }
+
+    /// Takes everything that has been written, without waiting. Reads the descriptor itself: tokio's idea of
+    /// its readiness lags behind.
+    pub(super) fn drain(&mut self, buffer: &mut OutputBuffer) {
+        while let Ok(length @ 1..) = rustix::io::read(&self.pipe, &mut *self.chunk) {
+            buffer.push(&self.chunk[..length]);
+        }
+    }
+
+    /// Drops what has been written since the last call ended; it belongs to no call. Returns its length.
+    pub(super) fn discard(&mut self) -> usize {
+        let mut dropped = 0;
+        while let Ok(length @ 1..) = rustix::io::read(&self.pipe, &mut *self.chunk) {
+            dropped += length;
+        }
+        dropped
+    }
+}
+
+/// The beginning and the end of what was printed; the middle is counted and dropped.
+#[derive(Debug)]
+pub(super) struct OutputBuffer {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    half: usize,
+    dropped: usize,
+}
+
+impl OutputBuffer {
+    /// A buffer that keeps `limit` bytes.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { head: Vec::new(), tail: VecDeque::new(), half: limit / 2, dropped: 0 }
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        let (to_head, to_tail) = bytes.split_at(bytes.len().min(self.half.saturating_sub(self.head.len())));
+        self.head.extend_from_slice(to_head);
+        let kept = &to_tail[to_tail.len().saturating_sub(self.half)..];
+        self.dropped += to_tail.len() - kept.len();
+        let excess = (self.tail.len() + kept.len()).saturating_sub(self.half);
+        self.tail.drain(..excess);
+        self.dropped += excess;
+        self.tail.extend(kept);
+    }
+
+    /// The text, with bytes that are no UTF-8 replaced and a line where something was left out.
+    pub(super) fn into_text(self) -> String {
+        let mut bytes = self.head;
+        let tail = Vec::from(self.tail);
+        if self.dropped == 0 {
+            bytes.extend_from_slice(&tail);
+            return String::from_utf8(bytes).unwrap_or_else(|error| lossy(error.as_bytes()));
+        }
+        let (head, tail) = (without_cut_end(&bytes), without_cut_start(&tail));
+        let dropped = self.dropped + (bytes.len() - head.len());
+        format!("{}\n[farcall: {dropped} bytes of output left out]\n{}", lossy(head), lossy(tail))
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Without the beginning of a character whose end was dropped.
+fn without_cut_end(bytes: &[u8]) -> &[u8] {
+    match std::str::from_utf8(&bytes[bytes.len().saturating_sub(3)..]) {
+        Err(error) if error.error_len().is_none() => {
+            &bytes[..bytes.len().saturating_sub(3) + error.valid_up_to()]
+        }
+        _ => bytes,
+    }
+}
+
+/// Without the end of a character whose beginning was dropped.
+fn without_cut_start(bytes: &[u8]) -> &[u8] {
+    let is_continuation = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
+    let cut = bytes.iter().take(3).take_while(|byte| is_continuation(byte)).count();
+    &bytes[cut..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(limit: usize, pieces: &[&[u8]]) -> String {
+        let mut buffer = OutputBuffer::new(limit);
+        pieces.iter().for_each(|piece| buffer.push(piece));
+        buffer.into_text()
+    }
+
+    #[test]
+    fn what_fits_is_kept_whole() {
+        assert_eq!(text(8, &[b"abc", b"", b"defgh"]), "abcdefgh");
+        assert_eq!(text(8, &[b"ab\xff", b"c"]), "ab\u{fffd}c");
+    }
+
+    #[test]
+    fn of_more_the_beginning_and_the_end_are_kept_and_the_rest_is_counted() {
+        assert_eq!(text(8, &[b"0123456789"]), "0123\n[farcall: 2 bytes of output left out]\n6789");
+        assert_eq!(
+            text(8, &[b"01", b"2345", b"67", b"89"]),
+            "0123\n[farcall: 2 bytes of output left out]\n6789"
+        );
+        let many = b"x".repeat(100_000);
+        assert_eq!(text(4, &[&many, b"yz"]), "xx\n[farcall: 99998 bytes of output left out]\nyz");
+    }
+
+    #[test]
+    fn characters_are_not_cut_in_half() {
+        let cut = text(6, &["aaé".as_bytes(), b"bbbbbb", "éc".as_bytes()]);
+        assert_eq!(cut, "aa\n[farcall: 7 bytes of output left out]\néc");
+        assert!(!text(4, &["aéb".as_bytes(), "c€d".as_bytes()]).contains('\u{fffd}'));
+    }
+}
