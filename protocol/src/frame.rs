@@ -7,19 +7,46 @@ use serde::{Deserialize, Serialize};
 
 use crate::InstanceInfo;
 
+/// Name of the file in a runner's scratch directory that holds the Python stacks of its threads, written when
+/// the process crashes or is asked for them.
+pub const STACKS_FILE: &str = "stacks.txt";
+
 /// What the supervisor says to a runner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToRunner {
     /// First of all: where and how to work. Answered by [`FromRunner::Ready`].
     Setup(Setup),
-    /// Run a request. Body: the `FunctionRequest` as JSON.
+    /// Run a request. Body: the `FunctionRequest` as JSON. One descriptor may come with it: a new pipe for
+    /// the runner's output.
     Invoke(Invoke),
+    /// End an invocation of a shared runner: its task is cancelled.
+    Cancel {
+        /// The invocation.
+        id: u64,
+    },
+    /// Fork a runner. Two descriptors come with it: the new runner's channel and its output pipe. Answered by
+    /// [`FromRunner::Forked`]; the new runner waits for its own [`ToRunner::Setup`].
+    Fork,
+}
+
+/// What a runner process is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Runs one invocation at a time.
+    Exclusive,
+    /// Runs many invocations of asynchronous code on one event loop.
+    Shared,
+    /// Has done its imports and waits, single-threaded, to be forked.
+    Template,
 }
 
 /// Header of [`ToRunner::Setup`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setup {
+    /// What the process is there for.
+    pub role: Role,
     /// A directory of the runner's own; the supervisor removes it after the runner's end.
     pub scratch: String,
     /// Class instances to keep; beyond it the least recently used one goes.
@@ -35,6 +62,8 @@ pub struct Invoke {
     pub fresh: bool,
     /// Largest encoded result to send back, in bytes.
     pub max_result_bytes: u64,
+    /// Send what a generator yields as [`FromRunner::Chunk`] instead of collecting it.
+    pub stream: bool,
 }
 
 /// What a runner says to the supervisor.
@@ -43,6 +72,19 @@ pub struct Invoke {
 pub enum FromRunner {
     /// The interpreter is up and waits for work.
     Ready(Ready),
+    /// A template has forked a runner; or, without a process id, it could not.
+    Forked {
+        /// The new runner.
+        pid: Option<u32>,
+    },
+    /// A generator has yielded. Body: the encoded value.
+    Chunk(Chunk),
+    /// Python code of an invocation has printed, and not to the pipe: it shares its runner with others, or it
+    /// runs on after its answer. Body: the bytes.
+    Output {
+        /// The invocation that printed.
+        id: u64,
+    },
     /// An invocation ended. Body: the encoded result, if there is one.
     Done(Done),
 }
@@ -52,6 +94,17 @@ pub enum FromRunner {
 pub struct Ready {
     /// The interpreter's version, such as `3.11.7`.
     pub python_version: String,
+}
+
+/// Header of [`FromRunner::Chunk`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// The invocation whose generator it was.
+    pub id: u64,
+    /// Number of the chunk in its invocation, from 0.
+    pub index: u64,
+    /// What the body is.
+    pub encoding: Encoding,
 }
 
 /// Header of [`FromRunner::Done`].
@@ -67,6 +120,10 @@ pub struct Done {
     pub error: Option<String>,
     /// The instance that was called, for class requests that got that far.
     pub instance: Option<Instance>,
+    /// Id of the instance that had to go for this one.
+    pub dropped_instance: Option<String>,
+    /// The runner has started processes since it got its output pipe: they may write to it later.
+    pub has_spawned: bool,
 }
 
 /// A class instance a call went to.
@@ -90,6 +147,8 @@ pub enum Outcome {
     Rejected,
     /// The result could not be sent back.
     Unserializable,
+    /// Its task was cancelled, as [`ToRunner::Cancel`] asks of a shared runner.
+    Cancelled,
 }
 
 /// What the body of a [`Done`] frame is.
@@ -110,8 +169,8 @@ mod tests {
 
     #[test]
     fn frames_look_like_this_on_the_channel() {
-        let invoke = ToRunner::Invoke(Invoke { id: 7, fresh: false, max_result_bytes: 1024 });
-        insta::assert_snapshot!(serde_json::to_string(&invoke).unwrap(), @r#"{"type":"invoke","id":7,"fresh":false,"max_result_bytes":1024}"#);
+        let invoke = ToRunner::Invoke(Invoke { id: 7, fresh: false, max_result_bytes: 1024, stream: false });
+        insta::assert_snapshot!(serde_json::to_string(&invoke).unwrap(), @r#"{"type":"invoke","id":7,"fresh":false,"max_result_bytes":1024,"stream":false}"#);
         let ready = FromRunner::Ready(Ready { python_version: "3.11.7".into() });
         insta::assert_snapshot!(serde_json::to_string(&ready).unwrap(), @r#"{"type":"ready","python_version":"3.11.7"}"#);
         let done = FromRunner::Done(Done {
@@ -120,7 +179,9 @@ mod tests {
             encoding: Encoding::Pickle,
             error: None,
             instance: None,
+            dropped_instance: None,
+            has_spawned: false,
         });
-        insta::assert_snapshot!(serde_json::to_string(&done).unwrap(), @r#"{"type":"done","id":7,"outcome":"succeeded","encoding":"pickle","error":null,"instance":null}"#);
+        insta::assert_snapshot!(serde_json::to_string(&done).unwrap(), @r#"{"type":"done","id":7,"outcome":"succeeded","encoding":"pickle","error":null,"instance":null,"dropped_instance":null,"has_spawned":false}"#);
     }
 }

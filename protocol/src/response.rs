@@ -44,6 +44,42 @@ impl FunctionResponse {
     pub fn failure(error: impl Into<String>) -> Self {
         Self { error: Some(error.into()), ..Self::default() }
     }
+
+    /// The response as JSON. The result, which may be megabytes of base64, is copied, not looked at twice.
+    pub fn to_json(&self) -> Vec<u8> {
+        let plain = self.result.as_deref().filter(|result| result.bytes().all(needs_no_escape));
+        let Some(result) = plain else {
+            return serde_json::to_vec(self).expect("a response has no map with keys other than strings");
+        };
+        let rest = Self { result: None, json_result: self.json_result.clone(), ..self.without_payload() };
+        let rest = serde_json::to_vec(&rest).expect("a response has no map with keys other than strings");
+        // Field order is fixed: the first `null` is the result's.
+        let (before, after) =
+            (b"{\"success\":false,\"result\":".len() - usize::from(self.success), b"null".len());
+        let mut json = Vec::with_capacity(rest.len() + result.len());
+        json.extend_from_slice(&rest[..before]);
+        json.push(b'"');
+        json.extend_from_slice(result.as_bytes());
+        json.push(b'"');
+        json.extend_from_slice(&rest[before + after..]);
+        json
+    }
+
+    fn without_payload(&self) -> Self {
+        Self {
+            success: self.success,
+            result: None,
+            json_result: None,
+            error: self.error.clone(),
+            stdout: self.stdout.clone(),
+            instance_id: self.instance_id.clone(),
+            instance_info: self.instance_info.clone(),
+        }
+    }
+}
+
+fn needs_no_escape(byte: u8) -> bool {
+    (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'\\'
 }
 
 impl PartialEq for FunctionResponse {
@@ -66,5 +102,26 @@ mod tests {
     #[test]
     fn every_field_is_written() {
         insta::assert_snapshot!(serde_json::to_string(&FunctionResponse::failure("no")).unwrap(), @r#"{"success":false,"result":null,"json_result":null,"error":"no","stdout":null,"instance_id":null,"instance_info":null}"#);
+    }
+
+    #[test]
+    fn both_ways_of_writing_agree() {
+        let responses = [
+            FunctionResponse { success: true, result: Some("gAROLg==".into()), ..Default::default() },
+            FunctionResponse {
+                result: Some(String::new()),
+                stdout: Some("\"null\"\n".into()),
+                ..Default::default()
+            },
+            FunctionResponse {
+                success: true,
+                result: Some("needs \"escapes\" é".into()),
+                ..Default::default()
+            },
+            FunctionResponse::failure("no"),
+        ];
+        for response in responses {
+            assert_eq!(response.to_json(), serde_json::to_vec(&response).unwrap());
+        }
     }
 }

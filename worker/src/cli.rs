@@ -3,6 +3,7 @@
 mod case;
 mod doctor;
 mod runner;
+mod serve;
 mod terminal;
 mod test_handler;
 
@@ -19,12 +20,15 @@ use terminal::Terminal;
 const EXIT_USAGE: u8 = 64;
 /// A fault of farcall itself (`EX_SOFTWARE`).
 const EXIT_INTERNAL: u8 = 70;
+/// Runners cannot be kept alive; another try may help (`EX_TEMPFAIL`).
+const EXIT_UNAVAILABLE: u8 = 75;
 
 const AFTER_HELP: &str = "\
 Examples:
   farcall doctor                              check that this machine can run functions
   farcall test-handler examples               run every request in a directory
   farcall test-handler request.json --json    run one, with a machine-readable answer
+  farcall serve --mode http                   serve requests by HTTP
 
 The interpreter is FARCALL_PYTHON, the active virtual environment's, or python3 on PATH.
 Variables are described in docs/configuration.md.";
@@ -43,6 +47,8 @@ enum Command {
     TestHandler(test_handler::Options),
     /// Check what the worker finds on this machine and whether it can run functions
     Doctor(doctor::Options),
+    /// Serve requests until told to stop
+    Serve(serve::Options),
     /// Become a runner (started by the supervisor, never by hand)
     #[command(hide = true)]
     Runner(runner::Options),
@@ -68,8 +74,10 @@ pub fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return terminal.fail(EXIT_USAGE, &error.to_string()),
     };
-    if let Err(error) = telemetry::start(&config.log_level) {
-        let text = format!("FARCALL_LOG_LEVEL={:?} is not a log level: {error}", config.log_level);
+    let quiet = if matches!(arguments.command, Command::Serve(_)) { "info" } else { "warn" };
+    let level = config.log_level.as_deref().unwrap_or(quiet);
+    if let Err(error) = telemetry::start(level, config.logs_as_json) {
+        let text = format!("FARCALL_LOG_LEVEL={level:?} is not a log level: {error}");
         return terminal.fail(EXIT_USAGE, &text);
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -79,6 +87,7 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match arguments.command {
             Command::TestHandler(options) => test_handler::run(options, &config, &terminal).await,
+            Command::Serve(options) => serve::run(options, &config).await,
             Command::Doctor(options) => doctor::run(&options, &config, &terminal).await,
             Command::Runner(_) => unreachable!("handled before"),
         }

@@ -2,14 +2,20 @@
 //!
 //! `docs/configuration.md` is made from [`VARIABLES`]; a test keeps the two the same.
 
+mod variables;
+
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use variables::{VARIABLES, Variable, reference};
 
 /// What the worker was told by its environment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `FARCALL_PYTHON`
     pub python: Option<PathBuf>,
+    /// `FARCALL_LIBPYTHON`
+    pub libpython: LibpythonUse,
     /// `VIRTUAL_ENV`
     pub virtual_environment: Option<PathBuf>,
     /// `PATH`
@@ -17,7 +23,33 @@ pub struct Config {
     /// `FARCALL_CACHE_DIR`
     pub cache_directory: PathBuf,
     /// `FARCALL_LOG_LEVEL`
-    pub log_level: String,
+    pub log_level: Option<String>,
+    /// `HOST`
+    pub host: String,
+    /// `PORT`
+    pub port: u16,
+    /// `PORT_HEALTH`
+    pub health_port: u16,
+    /// `FARCALL_API_KEY`
+    pub api_key: Option<String>,
+    /// `FARCALL_CONCURRENCY`
+    pub concurrency: usize,
+    /// `FARCALL_TIMEOUT_S`
+    pub timeout: Option<Duration>,
+    /// `FARCALL_CANCEL_GRACE_S`
+    pub cancel_grace: Duration,
+    /// `FARCALL_CANCEL_ON_DISCONNECT`
+    pub cancel_on_disconnect: bool,
+    /// `FARCALL_GRACE_S`
+    pub shutdown_grace: Duration,
+    /// `FARCALL_MAX_BODY_MB`, in bytes
+    pub max_body_bytes: usize,
+    /// `FARCALL_RUNNER_MEMORY_MB`, in bytes; 0 for no limit
+    pub runner_memory_bytes: u64,
+    /// `FARCALL_RUNNER_OPEN_FILES`; 0 for no limit
+    pub runner_open_files: u64,
+    /// Whether `RUNPOD_ENDPOINT_ID` is set
+    pub logs_as_json: bool,
     /// `FARCALL_MAX_OUTPUT_KB`, in bytes
     pub max_output_bytes: usize,
     /// `FARCALL_MAX_RESULT_MB`, in bytes
@@ -30,61 +62,14 @@ pub struct Config {
     pub start_timeout: Duration,
 }
 
-/// A variable with its documentation.
-#[derive(Debug, Clone, Copy)]
-pub struct Variable {
-    /// Its name in the environment.
-    pub name: &'static str,
-    /// The value that counts when it is unset or empty.
-    pub default: &'static str,
-    /// What it does.
-    pub description: &'static str,
+/// Whether runners load an interpreter's shared library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LibpythonUse {
+    /// Where there is one.
+    Auto,
+    /// Not even then: the interpreter's executable is run.
+    Never,
 }
-
-/// Every variable, in the order of the reference page.
-pub const VARIABLES: &[Variable] = &[
-    Variable {
-        name: "FARCALL_PYTHON",
-        default: "the active virtual environment's, then `python3` on `PATH`",
-        description: "The interpreter that runs user code: a path, or a name to look up on `PATH`. CPython 3.10 or later.",
-    },
-    Variable {
-        name: "FARCALL_CACHE_DIR",
-        default: "`$XDG_CACHE_HOME/farcall` or `~/.cache/farcall`",
-        description: "What may be kept between starts and thrown away at any time.",
-    },
-    Variable {
-        name: "FARCALL_LOG_LEVEL",
-        default: "`warn`",
-        description: "The worker's own log: `error`, `warn`, `info`, `debug` or `trace`.",
-    },
-    Variable {
-        name: "FARCALL_MAX_OUTPUT_KB",
-        default: "`8192`",
-        description: "Output kept of one call, in KiB: its beginning and its end; what is left out between is counted.",
-    },
-    Variable {
-        name: "FARCALL_MAX_RESULT_MB",
-        default: "`512`",
-        description: "Largest encoded result of one call, in MiB; a larger one fails the call.",
-    },
-    Variable {
-        name: "FARCALL_MAX_INSTANCES",
-        default: "`64`",
-        description: "Class instances a runner keeps between calls; beyond it the least recently used one is dropped.",
-    },
-    Variable {
-        name: "FARCALL_FRESH_NAMESPACE",
-        default: "`0`",
-        description: "`1` executes a request's source for every call. By default that is done once, so that what is at module level, such as a model, is loaded once.",
-    },
-    Variable {
-        name: "FARCALL_START_TIMEOUT_S",
-        default: "`60`",
-        description: "Seconds a runner may take from its start until it is ready.",
-    },
-    Variable { name: "NO_COLOR", default: "unset", description: "Anything turns colours off." },
-];
 
 /// A variable's value that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -98,35 +83,44 @@ pub struct ConfigError {
 impl Config {
     /// Reads the configuration; `variable` looks one up, usually in the process's environment.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let text = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let path = |name: &str| text(name).map(PathBuf::from);
-        let number = |name: &'static str, default: u64| match text(name) {
-            None => Ok(default),
-            Some(value) => match value.parse::<u32>() {
-                Ok(number) if number > 0 => Ok(u64::from(number)),
-                _ => Err(ConfigError { variable: name, value, expected: "a whole number above 0" }),
-            },
-        };
-        let switch = |name: &'static str| match text(name).as_deref() {
-            None | Some("0" | "false" | "no" | "off") => Ok(false),
-            Some("1" | "true" | "yes" | "on") => Ok(true),
-            Some(value) => Err(ConfigError { variable: name, value: value.to_owned(), expected: "0 or 1" }),
-        };
-        let cache = path("FARCALL_CACHE_DIR")
-            .or_else(|| path("XDG_CACHE_HOME").map(|cache| cache.join("farcall")))
-            .or_else(|| path("HOME").map(|home| home.join(".cache/farcall")));
+        let from = Variables(variable);
+        let cache = from
+            .path("FARCALL_CACHE_DIR")
+            .or_else(|| from.path("XDG_CACHE_HOME").map(|cache| cache.join("farcall")))
+            .or_else(|| from.path("HOME").map(|home| home.join(".cache/farcall")));
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let platform = ["RUNPOD_ENDPOINT_ID", "RUNPOD_POD_ID"].iter().any(|name| from.text(name).is_some());
+        let port = from.port_number("PORT", if platform { 80 } else { 8000 })?;
+        let timeout = from.count("FARCALL_TIMEOUT_S", 0)?;
         Ok(Self {
-            python: path("FARCALL_PYTHON"),
-            virtual_environment: path("VIRTUAL_ENV"),
-            path: text("PATH").unwrap_or_default(),
+            python: from.path("FARCALL_PYTHON"),
+            libpython: from.libpython()?,
+            virtual_environment: from.path("VIRTUAL_ENV"),
+            path: from.text("PATH").unwrap_or_default(),
             cache_directory: cache.unwrap_or_else(|| std::env::temp_dir().join("farcall-cache")),
-            log_level: text("FARCALL_LOG_LEVEL").unwrap_or_else(|| "warn".to_owned()),
-            max_output_bytes: size(number("FARCALL_MAX_OUTPUT_KB", 8192)? << 10),
-            max_result_bytes: number("FARCALL_MAX_RESULT_MB", 512)? << 20,
-            max_instances: size(number("FARCALL_MAX_INSTANCES", 64)?),
-            fresh_namespace: switch("FARCALL_FRESH_NAMESPACE")?,
-            start_timeout: Duration::from_secs(number("FARCALL_START_TIMEOUT_S", 60)?),
+            log_level: from.text("FARCALL_LOG_LEVEL"),
+            host: from
+                .text("HOST")
+                .unwrap_or_else(|| (if platform { "0.0.0.0" } else { "127.0.0.1" }).to_owned()),
+            port,
+            health_port: from.port_number("PORT_HEALTH", port)?,
+            api_key: from.text("FARCALL_API_KEY"),
+            concurrency: size(
+                from.number("FARCALL_CONCURRENCY", from.number("RUNPOD_MAX_CONCURRENCY", 1).unwrap_or(1))?,
+            ),
+            timeout: (timeout > 0).then(|| Duration::from_secs(timeout)),
+            cancel_grace: Duration::from_secs(from.count("FARCALL_CANCEL_GRACE_S", 3)?),
+            cancel_on_disconnect: from.switch("FARCALL_CANCEL_ON_DISCONNECT", true)?,
+            shutdown_grace: Duration::from_secs(from.count("FARCALL_GRACE_S", 30)?),
+            max_body_bytes: size(from.number("FARCALL_MAX_BODY_MB", 64)? << 20),
+            runner_memory_bytes: from.count("FARCALL_RUNNER_MEMORY_MB", 0)? << 20,
+            runner_open_files: from.count("FARCALL_RUNNER_OPEN_FILES", 0)?,
+            logs_as_json: from.text("RUNPOD_ENDPOINT_ID").is_some(),
+            max_output_bytes: size(from.number("FARCALL_MAX_OUTPUT_KB", 8192)? << 10),
+            max_result_bytes: from.number("FARCALL_MAX_RESULT_MB", 512)? << 20,
+            max_instances: size(from.number("FARCALL_MAX_INSTANCES", 64)?),
+            fresh_namespace: from.switch("FARCALL_FRESH_NAMESPACE", false)?,
+            start_timeout: Duration::from_secs(from.number("FARCALL_START_TIMEOUT_S", 60)?),
         })
     }
 
@@ -136,17 +130,58 @@ impl Config {
     }
 }
 
-/// The reference page.
-pub fn reference() -> String {
-    let mut page = String::from(
-        "# Configuration\n\nThe worker is configured by environment variables. A value that cannot be used stops \
-         it at once, with exit code 64 and a message that names the variable.\n\n\
-         | variable | default | what it does |\n|---|---|---|\n",
-    );
-    for Variable { name, default, description } in VARIABLES {
-        page.push_str(&format!("| `{name}` | {default} | {description} |\n"));
+/// Looks variables up and parses them.
+struct Variables<F>(F);
+
+impl<F: Fn(&str) -> Option<String>> Variables<F> {
+    fn text(&self, name: &str) -> Option<String> {
+        self.0(name).filter(|value| !value.is_empty())
     }
-    page
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.text(name).map(PathBuf::from)
+    }
+
+    fn parse<T>(
+        &self,
+        name: &'static str,
+        default: T,
+        expected: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, ConfigError> {
+        let Some(value) = self.text(name) else { return Ok(default) };
+        parse(&value).ok_or(ConfigError { variable: name, value, expected })
+    }
+
+    /// Bounded, so that no unit's multiple overflows.
+    fn count(&self, name: &'static str, default: u64) -> Result<u64, ConfigError> {
+        self.parse(name, default, "a whole number", |value| Some(value.parse::<u32>().ok()?.into()))
+    }
+
+    fn number(&self, name: &'static str, default: u64) -> Result<u64, ConfigError> {
+        let parse = |value: &str| value.parse::<u32>().ok().filter(|number| *number > 0).map(u64::from);
+        self.parse(name, default, "a whole number above 0", parse)
+    }
+
+    fn port_number(&self, name: &'static str, default: u16) -> Result<u16, ConfigError> {
+        self.parse(name, default, "a port number", |value| value.parse().ok())
+    }
+
+    fn switch(&self, name: &'static str, default: bool) -> Result<bool, ConfigError> {
+        self.parse(name, default, "0 or 1", |value| match value {
+            "0" | "false" | "no" | "off" => Some(false),
+            "1" | "true" | "yes" | "on" => Some(true),
+            _ => None,
+        })
+    }
+
+    fn libpython(&self) -> Result<LibpythonUse, ConfigError> {
+        self.parse("FARCALL_LIBPYTHON", LibpythonUse::Auto, "auto or never", |value| match value {
+            "auto" => Some(LibpythonUse::Auto),
+            "never" => Some(LibpythonUse::Never),
+            _ => None,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -165,6 +200,8 @@ mod tests {
         assert_eq!(error, r#"FARCALL_MAX_INSTANCES="many" is not a whole number above 0"#);
         let error = read(&[("FARCALL_FRESH_NAMESPACE", "2")]).unwrap_err().to_string();
         assert_eq!(error, r#"FARCALL_FRESH_NAMESPACE="2" is not 0 or 1"#);
+        let error = read(&[("FARCALL_LIBPYTHON", "sometimes")]).unwrap_err().to_string();
+        assert_eq!(error, r#"FARCALL_LIBPYTHON="sometimes" is not auto or never"#);
         assert!(read(&[("FARCALL_MAX_RESULT_MB", "0")]).is_err());
     }
 

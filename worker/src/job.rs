@@ -1,54 +1,79 @@
 //! A job and the ends it can come to.
 
 use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use farcall_protocol::frame::{Done, Encoding, Outcome};
 use farcall_protocol::{FunctionResponse, RequestError};
 use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
 
-use crate::runner::{Death, StartError};
+use crate::runner::{Ending, Follower, Report, StartError};
 
 /// One unit of work: a `FunctionRequest` as its client sent it.
 #[derive(Debug)]
-pub struct Job<'a> {
+pub struct Job {
+    /// What the log calls it.
+    pub id: String,
     /// The request, bare or wrapped, as JSON.
-    pub request: &'a [u8],
+    pub request: Bytes,
+    /// How long it may run, if the platform or the client says so.
+    pub timeout: Option<Duration>,
+    /// Tell the follower what a generator yields, piece by piece, instead of collecting it for the answer.
+    pub stream: bool,
+    /// Ends it early.
+    pub cancelled: CancellationToken,
+    /// Told what happens meanwhile.
+    pub follower: Option<Follower>,
 }
 
-/// How a job ended. Every end carries what it printed.
+impl Job {
+    /// A job that nobody follows or cancels.
+    pub fn new(id: impl Into<String>, request: impl Into<Bytes>) -> Self {
+        Self {
+            id: id.into(),
+            request: request.into(),
+            timeout: None,
+            stream: false,
+            cancelled: CancellationToken::new(),
+            follower: None,
+        }
+    }
+}
+
+/// How a job ended.
 #[derive(Debug)]
 pub enum JobOutcome {
-    /// A runner answered: the call succeeded, raised, or was refused.
-    Answered {
-        /// The runner's answer.
-        done: Done,
-        /// The encoded result.
-        body: Vec<u8>,
-        /// What the call printed.
-        output: String,
-    },
+    /// It ran. How that ended, and what it printed.
+    Ran(Report),
     /// The request could not even be given to a runner.
     Rejected(RequestError),
-    /// The runner died under the call.
-    Died(Death),
+    /// It was cancelled while it waited for a runner.
+    CancelledWaiting,
     /// No runner could be started.
-    NotStarted(StartError),
+    NotStarted(Arc<StartError>),
 }
 
 impl JobOutcome {
     /// The answer for the client.
     pub fn into_response(self) -> FunctionResponse {
         match self {
-            Self::Answered { done, body, output } => answered(done, body, output),
-            Self::Rejected(error) => FunctionResponse::failure(error.to_string()),
-            Self::Died(death) => FunctionResponse {
-                error: Some(death.to_string()),
-                stdout: Some(death.output),
-                ..FunctionResponse::default()
+            Self::Ran(Report { ending, output }) => match ending {
+                Ending::Answered(done, body) => answered(done, body, output),
+                Ending::Interrupted(interruption) => failed(interruption.to_string(), output),
+                Ending::Died(death) => failed(death.to_string(), output),
             },
+            Self::Rejected(error) => FunctionResponse::failure(error.to_string()),
+            Self::CancelledWaiting => FunctionResponse::failure("the call was cancelled before it began"),
             Self::NotStarted(error) => FunctionResponse::failure(with_causes(&error)),
         }
     }
+}
+
+fn failed(error: String, output: String) -> FunctionResponse {
+    FunctionResponse { error: Some(error), stdout: Some(output), ..FunctionResponse::default() }
 }
 
 fn answered(done: Done, body: Vec<u8>, output: String) -> FunctionResponse {

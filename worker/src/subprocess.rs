@@ -4,13 +4,15 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
 use tracing::debug;
+
+use crate::process::Process;
 
 /// Output kept of each stream, in bytes; the rest is read and dropped so that the command never blocks.
 const KEPT_OUTPUT: usize = 1 << 20;
@@ -67,37 +69,29 @@ pub enum SubprocessError {
     },
 }
 
-/// Kills a process group when dropped, so that no way out of [`Subprocess::run`] leaves something behind.
-struct GroupGuard(Option<Pid>);
-
-impl Drop for GroupGuard {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
 impl Subprocess {
     /// Runs the command and waits for its end. Dropping the future kills its whole process group.
     pub async fn run(&self) -> Result<Finished, SubprocessError> {
         let start = |source| SubprocessError::Start { program: self.program.display().to_string(), source };
-        let mut child = Command::new(&self.program)
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(start)?;
-        let _guard = GroupGuard(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let finish = async { tokio::join!(read_kept(stdout), read_kept(stderr), child.wait()) };
-        let Ok((stdout, stderr, status)) = tokio::time::timeout(self.deadline, finish).await else {
+        let pipe = || -> io::Result<(Receiver, Stdio)> {
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+            Ok((Receiver::from_owned_fd(read)?, Stdio::from(write)))
+        };
+        let (stdout, stdout_end) = pipe().map_err(start)?;
+        let (stderr, stderr_end) = pipe().map_err(start)?;
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(stdout_end).stderr(stderr_end);
+        let mut process = Process::spawn(&mut command).map_err(start)?;
+        // The command holds our copies of its ends of the pipes.
+        drop(command);
+        let finish = async {
+            // Its group is killed when it ends, so the pipes close even if it left something running.
+            tokio::join!(read_kept(stdout), read_kept(stderr), process.wait())
+        };
+        let Ok((stdout, stderr, exit)) = tokio::time::timeout(self.deadline, finish).await else {
             return Err(SubprocessError::TimedOut { command: self.to_string(), deadline: self.deadline });
         };
-        let status = status.map_err(start)?;
+        let status = exit.ok_or_else(|| start(io::Error::other("it was not waited for")))?.status;
         debug!(command = %self, %status, "command ended");
         if status.success() {
             return Ok(Finished { stdout, stderr });
@@ -114,8 +108,7 @@ impl std::fmt::Display for Subprocess {
     }
 }
 
-async fn read_kept(stream: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut stream) = stream else { return String::new() };
+async fn read_kept(mut stream: Receiver) -> String {
     let mut kept = Vec::new();
     let mut chunk = vec![0; 16 << 10];
     while let Ok(length @ 1..) = stream.read(&mut chunk).await {

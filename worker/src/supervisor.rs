@@ -1,75 +1,148 @@
-//! The way of a job from its request to its outcome.
+//! The way of a job from its request to its outcome: the only orchestration.
 
-use farcall_protocol::FunctionRequest;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
 use farcall_protocol::frame::Invoke;
-use tracing::debug;
+use farcall_protocol::{ExecutionType, FunctionRequest};
+use tracing::{Instrument, debug_span, info};
 
 use crate::config::Config;
 use crate::interpreter::Interpreter;
 use crate::job::{Job, JobOutcome};
-use crate::runner::{Runner, RunnerSpec, StartError};
+use crate::output_log::LogSink;
+use crate::runner::pool::{Pool, PoolHealth, PoolSize, Wish};
+use crate::runner::{Assignment, Factory};
 
-/// Runs jobs one after another on a runner, which is replaced when it dies.
+/// Runs jobs.
 #[derive(Debug)]
 pub struct Supervisor {
-    spec: RunnerSpec,
+    pool: Arc<Pool>,
     fresh: bool,
     max_result_bytes: u64,
-    runner: Option<Runner>,
-    invocations: u64,
+    default_timeout: Option<Duration>,
+    concurrency: usize,
+    log: Option<LogSink>,
+    next_invocation: AtomicU64,
 }
 
 impl Supervisor {
-    /// A supervisor whose runners use `interpreter`. Nothing is started yet.
-    pub fn new(config: &Config, interpreter: Interpreter) -> Self {
+    /// A supervisor whose runners use `interpreter`. The first runner starts at once. `log` gets what jobs
+    /// print, as they print it.
+    pub fn start(config: &Config, interpreter: Interpreter, size: PoolSize, log: Option<LogSink>) -> Self {
+        let factory = Factory::new(config, interpreter);
         Self {
-            spec: RunnerSpec::new(config, interpreter),
+            pool: Pool::start(factory, size, config.max_output_bytes),
             fresh: config.fresh_namespace,
             max_result_bytes: config.max_result_bytes,
-            runner: None,
-            invocations: 0,
+            default_timeout: config.timeout,
+            concurrency: size.concurrency,
+            log,
+            next_invocation: AtomicU64::new(1),
         }
     }
 
-    /// Starts a runner ahead of the first job; it becomes ready while the caller does something else.
-    pub fn warm_up(&mut self) -> Result<(), StartError> {
-        if self.runner.is_none() {
-            self.runner = Some(Runner::start(&self.spec)?);
-        }
-        Ok(())
+    /// Runs one job to its end, whatever that is. When this returns, its runner is free or replaced.
+    pub async fn execute(&self, job: Job) -> JobOutcome {
+        let span = debug_span!("job", id = job.id);
+        self.run(job).instrument(span).await
     }
 
-    /// Runs one job to its end, whatever that is.
-    pub async fn execute(&mut self, job: Job<'_>) -> JobOutcome {
-        if let Err(error) = FunctionRequest::parse(job.request) {
-            return JobOutcome::Rejected(error);
-        }
-        if let Err(error) = self.warm_up() {
-            return JobOutcome::NotStarted(error);
-        }
-        let runner = match self.runner.take().expect("warmed up").ready().await {
-            Ok(runner) => runner,
+    /// How the worker's runners are doing.
+    pub fn health(&self) -> PoolHealth {
+        self.pool.health()
+    }
+
+    /// Waits until runners cannot be kept alive.
+    pub async fn broken(&self) {
+        self.pool.broken().await;
+    }
+
+    /// Ends the runners; jobs that still wait for one fail.
+    pub async fn stop(&self) {
+        self.pool.close().await;
+    }
+
+    async fn run(&self, job: Job) -> JobOutcome {
+        let (wish, timeout) = match FunctionRequest::parse(&job.request) {
+            Ok(request) => (self.wish(&request), seconds(request.timeout)),
+            Err(error) => return JobOutcome::Rejected(error),
+        };
+        let lease = tokio::select! {
+            biased;
+            () = job.cancelled.cancelled() => return JobOutcome::CancelledWaiting,
+            lease = self.pool.lease(wish) => lease,
+        };
+        let lease = match lease {
+            Ok(lease) => lease,
             Err(error) => return JobOutcome::NotStarted(error),
         };
-        self.invocations += 1;
-        let invoke =
-            Invoke { id: self.invocations, fresh: self.fresh, max_result_bytes: self.max_result_bytes };
-        match runner.invoke(&invoke, job.request).await {
-            Ok((runner, answer)) => {
-                self.runner = Some(runner);
-                JobOutcome::Answered { done: answer.done, body: answer.body, output: answer.output }
-            }
-            Err(death) => {
-                debug!(status = ?death.status, "runner died");
-                JobOutcome::Died(death)
-            }
-        }
+        let invoke = Invoke {
+            id: self.next_invocation.fetch_add(1, Ordering::Relaxed),
+            fresh: self.fresh,
+            max_result_bytes: self.max_result_bytes,
+            stream: job.stream,
+        };
+        let assignment = Assignment {
+            invoke,
+            request: job.request,
+            timeout: job.timeout.or(timeout).or(self.default_timeout),
+            cancelled: job.cancelled,
+            follower: job.follower,
+            log: self.log.as_ref().map(|log| log.of_job(&job.id)),
+        };
+        let report = lease.run(assignment).await;
+        info!(job = job.id, ending = report.ending.name(), "job ended");
+        JobOutcome::Ran(report)
     }
 
-    /// Ends the runner.
-    pub async fn stop(&mut self) {
-        if let Some(runner) = self.runner.take() {
-            runner.stop().await;
+    fn wish(&self, request: &FunctionRequest<'_>) -> Wish {
+        let is_class = request.execution_type == ExecutionType::Class;
+        let (code, name) = if is_class {
+            (&request.class_code, Some(&request.method_name))
+        } else {
+            (&request.function_code, request.function_name.as_ref())
+        };
+        let code = code.as_deref().unwrap_or_default();
+        let mut source = DefaultHasher::new();
+        (code, &request.modules).hash(&mut source);
+        // Files shipped along are importable by one call at a time only.
+        let shareable = self.concurrency > 1
+            && request.modules.is_empty()
+            && name.is_some_and(|name| defines_asynchronous(code, name));
+        Wish {
+            instance: request.instance_id.clone().filter(|_| is_class),
+            source: source.finish(),
+            shareable,
         }
+    }
+}
+
+/// Whether a source seems to define an asynchronous function or method. A wrong guess costs concurrency, not
+/// correctness: either kind of runner runs either kind of function.
+fn defines_asynchronous(code: &str, name: &str) -> bool {
+    let definitions =
+        code.match_indices("async def ").map(|(start, text)| code[start + text.len()..].trim_start());
+    let is_end = |c: char| !(c.is_alphanumeric() || c == '_');
+    let mut names = definitions.map(|rest| rest.split(is_end).next().unwrap_or_default());
+    names.any(|defined| defined == name)
+}
+
+fn seconds(timeout: Option<f64>) -> Option<Duration> {
+    timeout.filter(|seconds| *seconds > 0.0).and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asynchronous_definitions_are_recognised() {
+        assert!(defines_asynchronous("@cached\nasync def work(x):\n    pass", "work"));
+        assert!(defines_asynchronous("class A:\n    async def  go(self): ...", "go"));
+        assert!(!defines_asynchronous("async def worker(): ...\ndef work(): ...", "work"));
+        assert!(!defines_asynchronous("def work(): ...", "work"));
     }
 }

@@ -2,215 +2,173 @@
 //!
 //! Both descriptors are the same pipe, so what Python, C and subprocesses write arrives in the order it was
 //! written. A write of Python's goes straight to the pipe, as on a terminal; only a tight burst of them is
-//! gathered, and handed on within [`PROMPT`] by a thread that needs no GIL, or before anything else could
-//! write: a fork, a subprocess, the end of the call.
+//! gathered, and handed on within 2 ms by a thread that needs no GIL, or before anything else could write: a
+//! fork, a subprocess, the end of the call.
+//!
+//! What Python code prints while it does not have the pipe to itself (it shares its runner, or it runs on
+//! after its answer) goes over the channel instead, labelled with its invocation: see [`attribution`].
 
+mod attribution;
 mod burst;
+mod stream;
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyDict, PyTuple};
 
-use burst::{Burst, Descriptor};
+use crate::channel::Sender;
+use attribution::{Attribution, follow_thread};
+use burst::{Burst, Target};
+use stream::{RawStream, Stream};
 
-/// Audit events after which something else than Python's streams may write to the descriptors.
-const FLUSH_BEFORE: [&str; 5] =
-    ["subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "ctypes.call_function"];
+/// Audit events after which another process may write to the descriptors.
+const PROCESS_EVENTS: [&str; 5] =
+    ["subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.forkpty"];
 
-/// Both streams' shared state. Replaced in forked children, where the old lock may be held for ever.
+/// Set by C's `fork` in this process, whoever calls it.
+static HAS_FORKED: AtomicBool = AtomicBool::new(false);
+
+/// The output of this process. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Capture {
-    burst: Arc<RwLock<Arc<Burst>>>,
+pub(crate) struct Capture(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Replaced in forked children, where the old one's lock may be held for ever. The outer lock is only
+    /// taken with the GIL held and never across a blocking call.
+    burst: RwLock<Arc<Burst>>,
+    attribution: Attribution,
+    /// The invocation that has the pipe to itself; 0 when there is none.
+    owner: AtomicU64,
+    has_spawned: AtomicBool,
 }
 
 impl Capture {
     /// Replaces `sys.stdout` and `sys.stderr` and keeps the gathered output in order with everybody else's.
-    pub(crate) fn install(py: Python<'_>) -> PyResult<Self> {
+    pub(crate) fn install(py: Python<'_>, sender: Sender) -> PyResult<Self> {
         line_buffer_c_stdout();
-        let capture = Self { burst: Arc::new(RwLock::new(Burst::new())) };
-        for stream in [Stream::STDOUT, Stream::STDERR] {
+        watch_c_forks();
+        let capture = Self(Arc::new(Shared {
+            burst: RwLock::new(Burst::new(sender.clone())),
+            attribution: Attribution::new(py)?,
+            owner: AtomicU64::new(0),
+            has_spawned: AtomicBool::new(false),
+        }));
+        for stream in Stream::BOTH {
             capture.replace(py, stream)?;
         }
         let hooks = PyDict::new(py);
         hooks.set_item("before", FlushHook(capture.clone()).into_pyobject(py)?)?;
-        hooks.set_item("after_in_child", ResetHook(capture.clone()).into_pyobject(py)?)?;
+        hooks.set_item("after_in_child", ResetHook(capture.clone(), sender).into_pyobject(py)?)?;
         py.import("os")?.call_method("register_at_fork", (), Some(&hooks))?;
         py.import("sys")?.call_method1("addaudithook", (AuditHook(capture.clone()).into_pyobject(py)?,))?;
         Ok(capture)
     }
 
+    /// An invocation begins on this thread, with the pipe to itself if it is `exclusive`.
+    pub(crate) fn begin(&self, py: Python<'_>, id: u64, exclusive: bool) -> PyResult<()> {
+        self.0.attribution.enter(py, id)?;
+        self.0.owner.store(if exclusive { id } else { 0 }, Ordering::Relaxed);
+        self.restore(py)
+    }
+
+    /// Hands on everything printed so far, through whatever streams user code has put in place.
+    pub(crate) fn flush(&self, py: Python<'_>) {
+        if let Ok(sys) = py.import("sys") {
+            for stream in Stream::BOTH {
+                // A stream of the user's may be closed or broken: then there is nothing to hand on.
+                let _ = sys.getattr(stream.name).and_then(|stream| stream.call_method0("flush"));
+            }
+        }
+        self.flush_burst(py);
+        py.detach(flush_c_streams);
+    }
+
+    /// Hands on what Python has printed.
+    pub(crate) fn flush_python(&self, py: Python<'_>) {
+        self.flush_burst(py);
+    }
+
+    /// Whether processes were started that may hold the output pipe.
+    pub(crate) fn has_spawned(&self) -> bool {
+        self.0.has_spawned.load(Ordering::Relaxed) || HAS_FORKED.load(Ordering::Relaxed)
+    }
+
+    /// A new output pipe is in place: nothing started so far can write to it.
+    pub(crate) fn forget_spawned(&self) {
+        self.0.has_spawned.store(false, Ordering::Relaxed);
+        HAS_FORKED.store(false, Ordering::Relaxed);
+    }
+
     /// Puts working streams back where earlier user code has closed or removed them.
-    pub(crate) fn restore(&self, py: Python<'_>) -> PyResult<()> {
+    fn restore(&self, py: Python<'_>) -> PyResult<()> {
         let sys = py.import("sys")?;
-        for stream in [Stream::STDOUT, Stream::STDERR] {
-            let usable = sys.getattr(stream.name).and_then(|stream| stream.getattr("closed")?.is_truthy());
-            if !usable.is_ok_and(|closed| !closed) {
+        for stream in Stream::BOTH {
+            let closed = sys.getattr(stream.name).and_then(|stream| stream.getattr("closed")?.is_truthy());
+            if !closed.is_ok_and(|closed| !closed) {
                 self.replace(py, stream)?;
             }
         }
         Ok(())
     }
 
-    /// Hands on everything printed so far, through whatever streams user code has put in place.
-    pub(crate) fn flush(&self, py: Python<'_>) {
-        if let Ok(sys) = py.import("sys") {
-            for stream in [Stream::STDOUT, Stream::STDERR] {
-                // A stream of the user's may be closed or broken: then there is nothing to hand on.
-                let _ = sys.getattr(stream.name).and_then(|stream| stream.call_method0("flush"));
-            }
-        }
-        let burst = self.burst();
-        py.detach(|| {
-            burst.flush();
-            flush_c_streams();
-        });
-    }
-
     fn replace(&self, py: Python<'_>, stream: Stream) -> PyResult<()> {
-        let raw = RawStream { capture: self.clone(), descriptor: stream.descriptor, name: stream.bracketed };
+        let raw = RawStream::new(self.clone(), stream).into_pyobject(py)?;
         let options = PyDict::new(py);
         options.set_item("encoding", "utf-8")?;
         options.set_item("errors", "backslashreplace")?;
         options.set_item("write_through", true)?;
-        let wrapper = py.import("_io")?.getattr("TextIOWrapper")?;
-        let text = wrapper.call((raw.into_pyobject(py)?,), Some(&options))?;
+        let text = py.import("_io")?.getattr("TextIOWrapper")?.call((raw,), Some(&options))?;
         text.setattr("mode", "w")?;
         let sys = py.import("sys")?;
         sys.setattr(stream.name, &text)?;
         sys.setattr(stream.original, &text)
     }
 
-    fn burst(&self) -> Arc<Burst> {
-        // The lock is only taken with the GIL held and never across a blocking call.
-        Arc::clone(&self.burst.read().expect("no holder of the lock panics"))
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Stream {
-    name: &'static str,
-    original: &'static str,
-    bracketed: &'static str,
-    descriptor: Descriptor,
-}
-
-impl Stream {
-    const STDOUT: Self = Self {
-        name: "stdout",
-        original: "__stdout__",
-        bracketed: "<stdout>",
-        descriptor: Descriptor::Stdout,
-    };
-    const STDERR: Self = Self {
-        name: "stderr",
-        original: "__stderr__",
-        bracketed: "<stderr>",
-        descriptor: Descriptor::Stderr,
-    };
-}
-
-/// The binary layer below `sys.stdout` and `sys.stderr`.
-#[pyclass(module = "farcall", frozen)]
-struct RawStream {
-    capture: Capture,
-    descriptor: Descriptor,
-    name: &'static str,
-}
-
-#[pymethods]
-impl RawStream {
-    fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
-        let converted;
-        let bytes = if let Ok(bytes) = data.cast::<PyBytes>() {
-            bytes
-        } else {
-            // The buffer protocol is not in the stable ABI of 3.10; `bytes()` takes anything that has it.
-            converted =
-                py.import("builtins")?.getattr("memoryview")?.call1((data,))?.call_method0("tobytes")?;
-            converted.cast::<PyBytes>()?
+    /// Takes what Python printed to `descriptor`.
+    fn write(&self, py: Python<'_>, descriptor: i32, bytes: &[u8]) {
+        let owner = self.0.owner.load(Ordering::Relaxed);
+        // Threads that nobody knows print for whoever has the pipe.
+        let target = match self.0.attribution.current(py) {
+            Some(id) if id != owner => Target::Invocation(id),
+            _ => Target::Descriptor(descriptor),
         };
-        let (burst, bytes) = (self.capture.burst(), bytes.as_bytes());
-        if !burst.gather(self.descriptor, bytes) {
-            py.detach(|| burst.write_through(self.descriptor, bytes));
+        let burst = self.burst();
+        if !burst.gather(target, bytes) {
+            py.detach(|| burst.write_through(target, bytes));
         }
-        Ok(bytes.len())
     }
 
-    fn flush(&self, py: Python<'_>) {
-        let burst = self.capture.burst();
+    fn flush_burst(&self, py: Python<'_>) {
+        let burst = self.burst();
         py.detach(|| burst.flush());
     }
 
-    /// Closing a standard stream ends the Python object, never the descriptor.
-    fn close(&self, py: Python<'_>) {
-        self.flush(py);
-    }
-
-    fn fileno(&self) -> i32 {
-        self.descriptor.number()
-    }
-
-    #[expect(clippy::unused_self, reason = "Python calls it as a method")]
-    fn isatty(&self) -> bool {
-        false
-    }
-
-    #[expect(clippy::unused_self, reason = "Python calls it as a method")]
-    fn readable(&self) -> bool {
-        false
-    }
-
-    #[expect(clippy::unused_self, reason = "Python calls it as a method")]
-    fn writable(&self) -> bool {
-        true
-    }
-
-    #[expect(clippy::unused_self, reason = "Python calls it as a method")]
-    fn seekable(&self) -> bool {
-        false
-    }
-
-    #[getter]
-    fn closed(&self) -> bool {
-        false
-    }
-
-    #[getter]
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    #[getter]
-    fn mode(&self) -> &'static str {
-        "wb"
-    }
-
-    /// `sys.stdout.buffer.raw`, which some programs write to.
-    #[getter]
-    fn raw(slf: Bound<'_, Self>) -> Bound<'_, Self> {
-        slf
+    fn burst(&self) -> Arc<Burst> {
+        Arc::clone(&self.0.burst.read().expect("no holder of the lock panics"))
     }
 }
 
+/// Before a fork: the child must not write what the parent has gathered.
 #[pyclass(frozen)]
 struct FlushHook(Capture);
 
 #[pymethods]
 impl FlushHook {
     fn __call__(&self, py: Python<'_>) {
-        let burst = self.0.burst();
-        py.detach(|| burst.flush());
+        self.0.flush_burst(py);
     }
 }
 
 #[pyclass(frozen)]
-struct ResetHook(Capture);
+struct ResetHook(Capture, Sender);
 
 #[pymethods]
 impl ResetHook {
     fn __call__(&self) {
-        *self.0.burst.write().expect("no holder of the lock panics") = Burst::new();
+        *self.0.0.burst.write().expect("no holder of the lock panics") = Burst::new(self.1.clone());
     }
 }
 
@@ -219,11 +177,13 @@ struct AuditHook(Capture);
 
 #[pymethods]
 impl AuditHook {
-    #[pyo3(signature = (event, _arguments))]
-    fn __call__(&self, py: Python<'_>, event: &str, _arguments: &Bound<'_, PyTuple>) {
-        if FLUSH_BEFORE.contains(&event) {
-            let burst = self.0.burst();
-            py.detach(|| burst.flush());
+    /// Must not raise: that would stop what is being audited.
+    fn __call__(&self, py: Python<'_>, event: &str, arguments: &Bound<'_, PyTuple>) {
+        if PROCESS_EVENTS.contains(&event) {
+            self.0.0.has_spawned.store(true, Ordering::Relaxed);
+            self.0.flush_burst(py);
+        } else if event.starts_with("_thread.start_") {
+            let _ = follow_thread(&self.0.0.attribution, arguments);
         }
     }
 }
@@ -239,6 +199,17 @@ fn line_buffer_c_stdout() {
     #[expect(unsafe_code, reason = "C's stdio has no safe binding")]
     unsafe {
         libc::setvbuf(stdout, std::ptr::null_mut(), libc::_IOLBF, 64 << 10);
+    }
+}
+
+fn watch_c_forks() {
+    extern "C" fn note() {
+        HAS_FORKED.store(true, Ordering::Relaxed);
+    }
+    // SAFETY: the handler only stores to an atomic, which is safe at any time in any thread.
+    #[expect(unsafe_code, reason = "libraries fork without Python's knowledge")]
+    unsafe {
+        libc::pthread_atfork(Some(note), None, None);
     }
 }
 

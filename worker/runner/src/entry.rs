@@ -1,16 +1,19 @@
 //! From the loaded library to the loop that serves invocations.
 
 use std::ffi::{c_char, c_int};
-use std::path::PathBuf;
+use std::path::Path;
 
-use farcall_protocol::frame::{FromRunner, Ready, Setup, ToRunner};
+use farcall_protocol::frame::{FromRunner, Ready, Role, Setup, ToRunner};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use rustix::fd::AsFd;
 
 use crate::capture::Capture;
-use crate::channel::Channel;
+use crate::channel::{Channel, Frame};
 use crate::invocation::Executor;
+use crate::template::{Forked, fork, use_output};
+use crate::{evidence, shared, template};
 
 /// Starts CPython with the given command line and `_farcall_runner` as a built-in module, and returns its
 /// exit code. Called once, by `farcall runner`, after libpython was loaded globally.
@@ -36,26 +39,65 @@ mod _farcall_runner {
 #[pyfunction]
 fn main(py: Python<'_>) -> PyResult<()> {
     let mut channel = Channel::take_standard_input()?;
-    channel.watch_for_orphanhood()?;
     make_interruptible(py)?;
     py.import("sys")?.setattr("argv", PyList::new(py, ["farcall"])?)?;
-    let capture = Capture::install(py)?;
-    let Some((ToRunner::Setup(setup), _)) = channel.receive(py)? else {
-        return Err(PyRuntimeError::new_err("the supervisor did not begin with a setup frame"));
-    };
-    let Setup { scratch, max_instances } = setup;
-    let mut executor = Executor::new(PathBuf::from(scratch), max_instances, capture);
-    channel.send(py, &FromRunner::Ready(Ready { python_version: version(py)? }), &[])?;
-    while let Some((message, body)) = channel.receive(py)? {
-        match message {
-            ToRunner::Invoke(invoke) => {
-                let (done, result) = executor.invoke(py, &invoke, &body);
-                channel.send(py, &FromRunner::Done(done), &result)?;
-            }
-            ToRunner::Setup(_) => return Err(PyRuntimeError::new_err("a runner is set up only once")),
+    let capture = Capture::install(py, channel.sender())?;
+    let mut setup = receive_setup(py, &mut channel)?;
+    if setup.role == Role::Template {
+        if !serve_as_template(py, &mut channel, &capture)? {
+            return Ok(());
         }
+        setup = receive_setup(py, &mut channel)?;
+    }
+    channel.watch_for_orphanhood()?;
+    let scratch = Path::new(&setup.scratch);
+    evidence::prepare(py, scratch)?;
+    use_temporary_directory(py, scratch)?;
+    let executor = Executor::new(scratch, setup.max_instances, capture, channel.sender());
+    send_ready(py, &channel)?;
+    match setup.role {
+        Role::Shared => shared::serve(py, channel, executor),
+        Role::Exclusive | Role::Template => serve(py, &mut channel, executor),
+    }
+}
+
+/// One invocation after another.
+fn serve(py: Python<'_>, channel: &mut Channel, mut executor: Executor) -> PyResult<()> {
+    while let Some(Frame { message, body, descriptors }) = channel.receive(py)? {
+        let ToRunner::Invoke(invoke) = message else { continue };
+        if let Some(output) = descriptors.first() {
+            use_output(output.as_fd())?;
+            executor.has_new_output();
+        }
+        let (done, result) = executor.invoke(py, &invoke, &body);
+        py.detach(|| channel.sender().send(&FromRunner::Done(done), &result))?;
     }
     Ok(())
+}
+
+/// Forks runners until the channel closes. Returns `true` in each of them, with its own channel in place.
+fn serve_as_template(py: Python<'_>, channel: &mut Channel, capture: &Capture) -> PyResult<bool> {
+    template::prepare(py)?;
+    send_ready(py, channel)?;
+    while let Some(Frame { message, descriptors, .. }) = channel.receive(py)? {
+        if message == ToRunner::Fork && matches!(fork(py, channel, capture, descriptors)?, Forked::Runner) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn receive_setup(py: Python<'_>, channel: &mut Channel) -> PyResult<Setup> {
+    match channel.receive(py)? {
+        Some(Frame { message: ToRunner::Setup(setup), .. }) => Ok(setup),
+        _ => Err(PyRuntimeError::new_err("the supervisor did not begin with a setup frame")),
+    }
+}
+
+fn send_ready(py: Python<'_>, channel: &Channel) -> PyResult<()> {
+    let info = py.version_info();
+    let python_version = format!("{}.{}.{}", info.major, info.minor, info.patch);
+    Ok(channel.sender().send(&FromRunner::Ready(Ready { python_version }), &[])?)
 }
 
 /// Installs Python's SIGINT handler explicitly: an interpreter started where SIGINT is ignored would stay
@@ -66,8 +108,10 @@ fn make_interruptible(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-fn version(py: Python<'_>) -> PyResult<String> {
-    let info = py.import("sys")?.getattr("version_info")?;
-    let part = |name: &str| info.getattr(name)?.extract::<u8>();
-    Ok(format!("{}.{}.{}", part("major")?, part("minor")?, part("micro")?))
+/// Temporary files of user code go with the runner.
+fn use_temporary_directory(py: Python<'_>, scratch: &Path) -> PyResult<()> {
+    let directory = scratch.join("tmp");
+    std::fs::create_dir_all(&directory)?;
+    // As text: a `Path` would become a pathlib object, and import a dozen modules for it.
+    py.import("os")?.getattr("environ")?.set_item("TMPDIR", directory.to_string_lossy())
 }

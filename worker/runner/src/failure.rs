@@ -28,6 +28,14 @@ impl Failure {
         Self { outcome: Outcome::Unserializable, error: shorten(error.into()) }
     }
 
+    /// The call ended with an exception: the user's, or ours for a chunk that could not be sent.
+    pub(crate) fn of_call(py: Python<'_>, error: &PyErr, bare: bool) -> Self {
+        if error.is_instance_of::<NotSent>(py) {
+            return Self::unserializable(message(py, error));
+        }
+        Self::raised(py, error, bare)
+    }
+
     /// User code raised: its message, then its traceback, as the 1.x worker wrote it; `bare` leaves the
     /// traceback alone, as the 2.x runtime did.
     pub(crate) fn raised(py: Python<'_>, error: &PyErr, bare: bool) -> Self {
@@ -36,6 +44,8 @@ impl Failure {
         Self { outcome: Outcome::Raised, error: shorten(text) }
     }
 }
+
+pyo3::create_exception!(farcall, NotSent, pyo3::exceptions::PyException, "A chunk could not be sent.");
 
 /// One line that says what was raised: `str(exception)`, or its type where that is empty or fails.
 pub(crate) fn message(py: Python<'_>, error: &PyErr) -> String {

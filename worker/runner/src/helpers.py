@@ -1,9 +1,32 @@
 """What the runner does in Python: compiled when first needed, never on the way of a plain call."""
 
 
-async def collect(generator):
-    """All items of an async generator, in one task: a task per item would break cancel scopes."""
-    return [item async for item in generator]
+async def settle(value, emit):
+    """Awaits what is awaitable; collects what generates, or hands each item to `emit` and returns `emit`.
+
+    In one task: a task per item would break cancel scopes and timeouts that span items.
+    """
+    import _collections_abc as kinds
+
+    if isinstance(value, kinds.Awaitable):
+        value = await value
+    if _is_made_by(kinds.async_generator, kinds.AsyncGenerator, value):
+        if emit is None:
+            return [item async for item in value]
+        async for item in value:
+            emit(item)
+        return emit
+    if _is_made_by(kinds.generator, kinds.Generator, value):
+        if emit is None:
+            return list(value)
+        for item in value:
+            emit(item)
+        return emit
+    return value
+
+
+def _is_made_by(concrete, declared, value):
+    return isinstance(value, concrete) or declared in type(value).__mro__
 
 
 def load_checked(data):
@@ -109,3 +132,49 @@ def _members(value, name):
     else:
         pairs = ((f"{name}.{key}", member) for key, member in getattr(value, "__dict__", {}).items())
     return islice(pairs, 1000)
+
+
+def follow_thread(thread, variable, invocation):
+    """Makes `thread`, which is about to start, run in its starter's invocation.
+
+    A pool's threads outlive the call that started them, so from the first one on everything submitted to a
+    pool carries the invocation of whoever submits it.
+    """
+    bootstrap_inner = thread._bootstrap_inner
+
+    def bootstrap():
+        variable.set(invocation)
+        bootstrap_inner()
+
+    thread._bootstrap_inner = bootstrap
+    follow_pools(variable)
+
+
+def follow_pools(variable):
+    import sys
+
+    pools = sys.modules.get("concurrent.futures.thread")
+    if pools is None or hasattr(pools.ThreadPoolExecutor.submit, "_farcall"):
+        return
+    submit = pools.ThreadPoolExecutor.submit
+
+    def submit_in_invocation(self, fn, /, *args, **kwargs):
+        invocation = variable.get(None)
+        if invocation is None:
+            return submit(self, fn, *args, **kwargs)
+        return submit(self, _Attributed(variable, invocation, fn), *args, **kwargs)
+
+    submit_in_invocation._farcall = True
+    submit_in_invocation.__wrapped__ = submit
+    pools.ThreadPoolExecutor.submit = submit_in_invocation
+
+
+class _Attributed:
+    """A function that sets the invocation of the thread it is called on."""
+
+    def __init__(self, variable, invocation, function):
+        self.variable, self.invocation, self.function = variable, invocation, function
+
+    def __call__(self, *args, **kwargs):
+        self.variable.set(self.invocation)
+        return self.function(*args, **kwargs)

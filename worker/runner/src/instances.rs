@@ -19,6 +19,17 @@ pub(crate) struct Instances {
     kept: Kept<String, Entry>,
 }
 
+/// An instance to call.
+#[derive(Debug)]
+pub(crate) struct Used<'py> {
+    /// The instance.
+    pub(crate) object: Bound<'py, PyAny>,
+    /// What the client is told about it.
+    pub(crate) instance: Instance,
+    /// The instance that had to go for it.
+    pub(crate) dropped: Option<String>,
+}
+
 #[derive(Debug)]
 struct Entry {
     object: Py<PyAny>,
@@ -38,7 +49,7 @@ impl Instances {
         class_name: &str,
         source: SourceKey,
         request: &FunctionRequest<'_>,
-    ) -> Result<(Bound<'py, PyAny>, Instance), Failure> {
+    ) -> Result<Used<'py>, Failure> {
         let py = class.py();
         let made_from = made_from(source, class_name, request);
         let now = now(py).map_err(|error| Failure::raised(py, &error, false))?;
@@ -48,7 +59,8 @@ impl Instances {
         if let Some(entry) = known.filter(|_| !request.create_new_instance) {
             entry.info.method_calls += 1;
             entry.info.last_used = now;
-            return Ok((entry.object.bind(py).clone(), Instance { id, info: entry.info.clone() }));
+            let instance = Instance { id, info: entry.info.clone() };
+            return Ok(Used { object: entry.object.bind(py).clone(), instance, dropped: None });
         }
         let object = construct(class, request)?;
         let info = InstanceInfo {
@@ -59,8 +71,8 @@ impl Instances {
         };
         let entry = Entry { object: object.clone().unbind(), made_from, info: info.clone() };
         // What goes for it is dropped here, with the GIL held: its `__del__` runs now.
-        drop(self.kept.insert(id.clone(), entry));
-        Ok((object, Instance { id, info }))
+        let gone = self.kept.insert(id.clone(), entry).map(|(gone, _)| gone);
+        Ok(Used { object, dropped: gone.filter(|gone| *gone != id), instance: Instance { id, info } })
     }
 }
 

@@ -1,13 +1,16 @@
 //! One invocation, from the request's bytes to the answer.
 
-use std::path::PathBuf;
+mod call;
+mod emitter;
+
+use std::path::Path;
 
 use farcall_protocol::frame::{Done, Encoding, Instance, Invoke, Outcome};
-use farcall_protocol::{FunctionRequest, Target};
+use farcall_protocol::{FunctionRequest, SerializationFormat, Target};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
 
 use crate::capture::Capture;
+use crate::channel::Sender;
 use crate::event_loop::EventLoop;
 use crate::failure::Failure;
 use crate::instances::Instances;
@@ -15,9 +18,8 @@ use crate::payload;
 use crate::python::helpers;
 use crate::shipped::ShippedFiles;
 use crate::source::{Source, Sources};
-
-/// Names listed when the asked-for one does not exist.
-const LISTED_NAMES: usize = 20;
+pub(crate) use call::Call;
+use emitter::Emitter;
 
 /// Everything of a runner that outlives an invocation.
 #[derive(Debug)]
@@ -27,161 +29,169 @@ pub(crate) struct Executor {
     instances: Instances,
     event_loop: EventLoop,
     capture: Capture,
+    sender: Sender,
 }
 
+/// What an invocation has to tell about class instances.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InstanceNote {
+    /// The one it called.
+    used: Option<Instance>,
+    /// The one that had to go for it.
+    dropped: Option<String>,
+}
+
+/// An encoded result, or why there is none.
+pub(crate) type Encoded = Result<(Encoding, Vec<u8>), Failure>;
+
 impl Executor {
-    pub(crate) fn new(scratch: PathBuf, max_instances: usize, capture: Capture) -> Self {
+    pub(crate) fn new(scratch: &Path, max_instances: usize, capture: Capture, sender: Sender) -> Self {
         Self {
-            sources: Sources::new(&scratch),
-            shipped: ShippedFiles::new(&scratch),
+            sources: Sources::new(scratch),
+            shipped: ShippedFiles::new(scratch),
             instances: Instances::new(max_instances),
             event_loop: EventLoop::default(),
             capture,
+            sender,
         }
     }
 
-    /// Runs a request and says how it ended; the bytes are the encoded result. When this returns, everything
-    /// the call printed has been written to the pipe.
+    /// A new pipe is at descriptors 1 and 2.
+    pub(crate) fn has_new_output(&self) {
+        self.capture.forget_spawned();
+    }
+
+    /// Runs a request to its end, with the runner to itself; the bytes are the encoded result. When this
+    /// returns, everything the call printed has been written to the pipe.
     pub(crate) fn invoke(&mut self, py: Python<'_>, invoke: &Invoke, request: &[u8]) -> (Done, Vec<u8>) {
         // An interrupt meant for the last call may have come too late for it.
         let _ = py.check_signals();
-        let _ = self.capture.restore(py);
-        let mut instance = None;
-        let result = self.run(py, invoke, request, &mut instance);
-        self.capture.flush(py);
-        let (outcome, encoding, error, body) = match result {
-            Ok((encoding, body)) => (Outcome::Succeeded, encoding, None, body),
-            Err(Failure { outcome, error }) => (outcome, Encoding::None, Some(error), Vec::new()),
-        };
-        (Done { id: invoke.id, outcome, encoding, error, instance }, body)
+        let _ = self.capture.begin(py, invoke.id, true);
+        let mut instance = InstanceNote::default();
+        let encoded = self.prepare(py, invoke, request, &mut instance).and_then(|call| {
+            let value = call.begin().and_then(|value| self.settle(value, &call, invoke));
+            self.encode(py, &call, invoke, value)
+        });
+        self.end(py, invoke, encoded, instance)
     }
 
-    fn run(
+    /// Everything before the user's function: source, instance, arguments.
+    pub(crate) fn prepare<'py>(
         &mut self,
-        py: Python<'_>,
+        py: Python<'py>,
         invoke: &Invoke,
         request: &[u8],
-        instance: &mut Option<Instance>,
-    ) -> Result<(Encoding, Vec<u8>), Failure> {
+        instance: &mut InstanceNote,
+    ) -> Result<Call<'py>, Failure> {
         let request = FunctionRequest::parse(request).map_err(Failure::rejected)?;
         let target = request.target().map_err(Failure::rejected)?;
-        let raised = |error: PyErr| Failure::raised(py, &error, request.wants_bare_traceback());
+        let bare_traceback = request.wants_bare_traceback();
+        let raised = |error: PyErr| Failure::raised(py, &error, bare_traceback);
 
         let shipped = self.shipped.activate(py, &request.modules).map_err(raised)?;
         let (Target::Function { name, code } | Target::Class { name, code, .. }) = target;
         let source = Source { code, name, shipped };
         let namespace = self.sources.load(py, source, invoke.fresh).map_err(raised)?;
         let callable = match target {
-            Target::Function { name, .. } => function(&namespace, name)?,
+            Target::Function { name, .. } => call::function(&namespace, name)?,
             Target::Class { name, method, .. } => {
-                let class = class(&namespace, name)?;
-                let (object, used) = self.instances.get(&class, name, source.key(), &request)?;
-                *instance = Some(used);
-                bound_method(&object, name, method)?
+                let class = call::class(&namespace, name)?;
+                let used = self.instances.get(&class, name, source.key(), &request)?;
+                *instance = InstanceNote { used: Some(used.instance), dropped: used.dropped };
+                call::method(&used.object, name, method)?
             }
         };
-        let format = &request.serialization_format;
-        let (args, kwargs) = payload::decode(py, format, &request.args, &request.kwargs, "argument")?;
-        let value =
-            callable.call(args, Some(&kwargs)).and_then(|value| self.settle(value)).map_err(raised)?;
-        payload::encode(&value, format, invoke.max_result_bytes, &mut self.sources)
+        let format = request.serialization_format.clone();
+        let (args, kwargs) = payload::decode(py, &format, &request.args, &request.kwargs, "argument")?;
+        Ok(Call { callable, args, kwargs, format, bare_traceback })
     }
 
-    /// Awaits what is awaitable and collects what generates.
-    fn settle<'py>(&mut self, value: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    /// An emitter for what `call` generates, if its client wants it piece by piece.
+    pub(crate) fn emitter(&self, format: &SerializationFormat, invoke: &Invoke) -> Option<Emitter> {
+        invoke.stream.then(|| Emitter::new(self.sender.clone(), self.capture.clone(), format.clone(), invoke))
+    }
+
+    /// Turns what a call came to into its answer and hands on all it printed.
+    pub(crate) fn end(
+        &self,
+        py: Python<'_>,
+        invoke: &Invoke,
+        encoded: Encoded,
+        instance: InstanceNote,
+    ) -> (Done, Vec<u8>) {
+        self.capture.flush(py);
+        let (outcome, encoding, error, body) = match encoded {
+            Ok((encoding, body)) => (Outcome::Succeeded, encoding, None, body),
+            Err(Failure { outcome, error }) => (outcome, Encoding::None, Some(error), Vec::new()),
+        };
+        let has_spawned = self.capture.has_spawned();
+        let InstanceNote { used: instance, dropped: dropped_instance } = instance;
+        (Done { id: invoke.id, outcome, encoding, error, instance, dropped_instance, has_spawned }, body)
+    }
+
+    /// Marks the code that runs from here on in this context as that of an invocation.
+    pub(crate) fn enter(&self, py: Python<'_>, invoke: &Invoke) {
+        let _ = self.capture.begin(py, invoke.id, false);
+    }
+
+    /// The sending half of the channel.
+    pub(crate) fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// Awaits what is awaitable and collects or streams what generates. `None` stands for a streamed result.
+    fn settle<'py>(
+        &mut self,
+        value: Bound<'py, PyAny>,
+        call: &Call<'py>,
+        invoke: &Invoke,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = value.py();
         let kinds = py.import("_collections_abc")?;
-        let value = if value.is_instance(&kinds.getattr("Awaitable")?)? {
-            self.event_loop.run(&value)?
-        } else {
-            value
+        let is_asynchronous = value.is_instance(&kinds.getattr("Awaitable")?)?
+            || is_made_by(&kinds, "async_generator", "AsyncGenerator", &value)?;
+        if is_asynchronous {
+            let emit =
+                self.emitter(&call.format, invoke).map(|emitter| emitter.into_function(py)).transpose()?;
+            let settled = helpers(py)?.call_method1("settle", (&value, &emit))?;
+            let value = self.event_loop.run(&settled)?;
+            return Ok(Some(value).filter(|value| !emit.is_some_and(|emit| value.is(&emit))));
+        }
+        if !is_made_by(&kinds, "generator", "Generator", &value)? {
+            return Ok(Some(value));
+        }
+        let Some(mut emitter) = self.emitter(&call.format, invoke) else {
+            return py.import("builtins")?.call_method1("list", (value,)).map(Some);
         };
-        if value.is_instance(&kinds.getattr("Generator")?)? {
-            return py.import("builtins")?.call_method1("list", (value,));
+        for item in value.try_iter()? {
+            emitter.emit(&item?)?;
         }
-        if value.is_instance(&kinds.getattr("AsyncGenerator")?)? {
-            return self.event_loop.run(&helpers(py)?.call_method1("collect", (value,))?);
+        Ok(None)
+    }
+
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        call: &Call<'py>,
+        invoke: &Invoke,
+        value: PyResult<Option<Bound<'py, PyAny>>>,
+    ) -> Encoded {
+        match value {
+            Ok(Some(value)) => payload::encode(&value, &call.format, invoke.max_result_bytes),
+            Ok(None) => Ok((Encoding::None, Vec::new())),
+            Err(error) => Err(Failure::of_call(py, &error, call.bare_traceback)),
         }
-        Ok(value)
     }
 }
 
-fn function<'py>(namespace: &Bound<'py, PyDict>, name: &str) -> Result<Bound<'py, PyAny>, Failure> {
-    let is_candidate = |_: &str, value: &Bound<'_, PyAny>| value.is_callable();
-    let found = lookup(namespace, name)
-        .ok_or_else(|| not_found("function", name, "the code", &names(namespace, is_candidate)))?;
-    // Handles of decorators keep the plain function in `_fn`.
-    let found =
-        found.getattr_opt("_fn").ok().flatten().filter(|function| !function.is_none()).unwrap_or(found);
-    if found.is_callable() {
-        return Ok(found);
-    }
-    Err(Failure::rejected(format!("`{name}` in the code is a {}, not a function", type_name(&found))))
-}
-
-fn class<'py>(namespace: &Bound<'py, PyDict>, name: &str) -> Result<Bound<'py, PyAny>, Failure> {
-    let is_class = |_: &str, value: &Bound<'_, PyAny>| value.is_instance_of::<pyo3::types::PyType>();
-    let found = lookup(namespace, name)
-        .ok_or_else(|| not_found("class", name, "the code", &names(namespace, is_class)))?;
-    if found.is_callable() {
-        return Ok(found);
-    }
-    Err(Failure::rejected(format!("`{name}` in the code is a {}, not a class", type_name(&found))))
-}
-
-fn bound_method<'py>(
-    object: &Bound<'py, PyAny>,
-    class: &str,
-    method: &str,
-) -> Result<Bound<'py, PyAny>, Failure> {
-    let missing = || {
-        let known = object.dir().map_or_else(
-            |_| Vec::new(),
-            |names| {
-                let names = names.iter().filter_map(|name| name.extract::<String>().ok());
-                names.filter(|name| !name.starts_with('_')).filter(|name| is_method(object, name)).collect()
-            },
-        );
-        not_found("method", method, &format!("class `{class}`"), &known)
-    };
-    if method == "__call__" {
-        return if object.is_callable() { Ok(object.clone()) } else { Err(missing()) };
-    }
-    let found = object.getattr_opt(method).map_err(|error| Failure::raised(object.py(), &error, false))?;
-    let found = found.ok_or_else(missing)?;
-    if found.is_callable() {
-        return Ok(found);
-    }
-    Err(Failure::rejected(format!("`{method}` of class `{class}` is a {}, not a method", type_name(&found))))
-}
-
-fn is_method(object: &Bound<'_, PyAny>, name: &str) -> bool {
-    // On the type: asking the instance could run a property.
-    object.get_type().getattr(name).is_ok_and(|member| member.is_callable())
-}
-
-fn lookup<'py>(namespace: &Bound<'py, PyDict>, name: &str) -> Option<Bound<'py, PyAny>> {
-    namespace.get_item(PyString::new(namespace.py(), name)).ok().flatten()
-}
-
-fn names(namespace: &Bound<'_, PyDict>, wanted: impl Fn(&str, &Bound<'_, PyAny>) -> bool) -> Vec<String> {
-    let named = namespace.iter().filter_map(|(name, value)| Some((name.extract::<String>().ok()?, value)));
-    named
-        .filter(|(name, value)| !name.starts_with('_') && wanted(name, value))
-        .map(|(name, _)| name)
-        .collect()
-}
-
-fn not_found(kind: &str, name: &str, place: &str, known: &[String]) -> Failure {
-    let hint = if known.is_empty() {
-        format!("{place} defines none")
-    } else {
-        let more = if known.len() > LISTED_NAMES { ", ..." } else { "" };
-        format!("it has: {}{more}", known[..known.len().min(LISTED_NAMES)].join(", "))
-    };
-    Failure::rejected(format!("{kind} `{name}` not found in {place}\nhint: {hint}"))
-}
-
-fn type_name(value: &Bound<'_, PyAny>) -> String {
-    value.get_type().name().map_or_else(|_| "value".to_owned(), |name| name.to_string())
+/// Whether `value` is a generator, or of a class that derives from the abstract one. `isinstance` would also
+/// take any object that happens to have a generator's methods, such as a channel, and exhaust it.
+fn is_made_by(
+    kinds: &Bound<'_, PyModule>,
+    concrete: &str,
+    declared: &str,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<bool> {
+    let declared = kinds.getattr(declared)?;
+    Ok(value.is_instance(&kinds.getattr(concrete)?)? || value.get_type().mro().contains(declared)?)
 }

@@ -13,13 +13,16 @@ mod capture;
 mod channel;
 mod entry;
 mod event_loop;
+mod evidence;
 mod failure;
 mod instances;
 mod invocation;
 mod kept;
 mod payload;
 mod python;
+mod shared;
 mod shipped;
 mod source;
+mod template;
 
 pub use entry::farcall_runner_main;

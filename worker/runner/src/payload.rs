@@ -14,7 +14,7 @@ use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyTuple};
 
 use crate::failure::{Failure, message, summary};
 use crate::python::helpers;
-use crate::source::Sources;
+use crate::source::{register_by_value, without_module_names};
 
 /// Pickle protocol of results: every client's Python (3.8 and later) reads it.
 const PROTOCOL: u8 = 5;
@@ -118,11 +118,10 @@ pub(crate) fn encode(
     value: &Bound<'_, PyAny>,
     format: &SerializationFormat,
     limit: u64,
-    sources: &mut Sources,
 ) -> Result<(Encoding, Vec<u8>), Failure> {
     let (encoding, body) = match format {
         SerializationFormat::Json => (Encoding::Json, to_json(value)?),
-        _ => (Encoding::Pickle, to_pickle(value, sources)?),
+        _ => (Encoding::Pickle, to_pickle(value)?),
     };
     if body.len() as u64 > limit {
         let text = format!(
@@ -162,7 +161,7 @@ fn to_json(value: &Bound<'_, PyAny>) -> Result<Vec<u8>, Failure> {
     })
 }
 
-fn to_pickle(value: &Bound<'_, PyAny>, sources: &mut Sources) -> Result<Vec<u8>, Failure> {
+fn to_pickle(value: &Bound<'_, PyAny>) -> Result<Vec<u8>, Failure> {
     let py = value.py();
     let pickled = match plain_pickle(value) {
         Err(error) if error.is_instance_of::<NotPlain>(py) => {
@@ -173,8 +172,8 @@ fn to_pickle(value: &Bound<'_, PyAny>, sources: &mut Sources) -> Result<Vec<u8>,
                     summary(py, &error)
                 ))
             })?;
-            let register = sources.register_by_value(&cloudpickle);
-            register.and_then(|()| cloudpickle.call_method1("dumps", (value, PROTOCOL)))
+            register_by_value(&cloudpickle)
+                .and_then(|()| cloudpickle.call_method1("dumps", (value, PROTOCOL)))
         }
         result => result,
     };
@@ -237,5 +236,5 @@ fn unserializable(
         }
         Err(_) => format!("the result cannot be sent as {format}: {}\n{hint}", summary(py, error)),
     };
-    Failure::unserializable(crate::source::without_module_names(&text))
+    Failure::unserializable(without_module_names(&text))
 }

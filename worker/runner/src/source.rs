@@ -2,10 +2,11 @@
 //!
 //! A source becomes a module that is registered in `sys.modules` under a name nobody can import by accident
 //! (`__farcall_<hash>__`). `if __name__ == "__main__"` stays inert, `inspect.getsource` and tracebacks find the
-//! file, and [`register_by_value`](Sources::register_by_value) makes cloudpickle ship its classes by value.
+//! file, and [`register_by_value`] makes cloudpickle ship its classes by value.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyString};
@@ -24,8 +25,10 @@ pub(crate) type SourceKey = [u8; 32];
 pub(crate) struct Sources {
     directory: PathBuf,
     loaded: Kept<SourceKey, Py<PyModule>>,
-    not_by_value: Vec<Py<PyModule>>,
 }
+
+/// Modules cloudpickle has not been told about yet: it is imported for the first value that needs it.
+static UNREGISTERED: Mutex<Vec<Py<PyModule>>> = Mutex::new(Vec::new());
 
 /// A source to load.
 #[derive(Debug, Clone, Copy)]
@@ -47,11 +50,7 @@ impl Source<'_> {
 
 impl Sources {
     pub(crate) fn new(scratch: &Path) -> Self {
-        Self {
-            directory: scratch.join("source"),
-            loaded: Kept::new(KEPT_NAMESPACES),
-            not_by_value: Vec::new(),
-        }
+        Self { directory: scratch.join("source"), loaded: Kept::new(KEPT_NAMESPACES) }
     }
 
     /// The namespace of `source`, executing it unless that was done before.
@@ -66,7 +65,7 @@ impl Sources {
             return Ok(module.bind(py).dict());
         }
         let module = self.execute(py, source, key)?;
-        self.not_by_value.push(module.clone().unbind());
+        unregistered().push(module.clone().unbind());
         let namespace = module.dict();
         if let Some((gone, old)) = self.loaded.insert(key, module.unbind())
             && gone != key
@@ -76,17 +75,6 @@ impl Sources {
             modules.call_method1("pop", (old.bind(py).name()?, py.None()))?;
         }
         Ok(namespace)
-    }
-
-    /// Tells cloudpickle to ship the classes and functions of all sources by value: the client cannot import
-    /// them.
-    pub(crate) fn register_by_value(&mut self, cloudpickle: &Bound<'_, PyAny>) -> PyResult<()> {
-        let register = cloudpickle.getattr("register_pickle_by_value")?;
-        for module in self.not_by_value.drain(..) {
-            // Evicted meanwhile: cloudpickle ships what is not in `sys.modules` by value anyway.
-            let _ = register.call1((module,));
-        }
-        Ok(())
     }
 
     fn execute<'py>(
@@ -100,6 +88,8 @@ impl Sources {
         fs::create_dir_all(&directory)?;
         let path = directory.join(file_name(source.name));
         fs::write(&path, source.code)?;
+        // As text: a `Path` would become a pathlib object, which `inspect` cannot use as `__file__`.
+        let path = path.to_string_lossy();
 
         let name = format!("{MODULE_PREFIX}{hash}__");
         let module = PyModule::new(py, &name)?;
@@ -118,6 +108,20 @@ impl Sources {
         }
         Ok(module)
     }
+}
+
+/// Tells cloudpickle to ship the classes and functions of all sources by value: the client cannot import them.
+pub(crate) fn register_by_value(cloudpickle: &Bound<'_, PyAny>) -> PyResult<()> {
+    let register = cloudpickle.getattr("register_pickle_by_value")?;
+    for module in std::mem::take(&mut *unregistered()) {
+        // Evicted meanwhile: cloudpickle ships what is not in `sys.modules` by value anyway.
+        let _ = register.call1((module,));
+    }
+    Ok(())
+}
+
+fn unregistered() -> MutexGuard<'static, Vec<Py<PyModule>>> {
+    UNREGISTERED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What module names of sources begin with.

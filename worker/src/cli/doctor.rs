@@ -14,6 +14,7 @@ use super::terminal::{Terminal, Tone, indent};
 use crate::config::Config;
 use crate::interpreter::{Interpreter, on_path};
 use crate::job::{Job, with_causes};
+use crate::runner::pool::PoolSize;
 use crate::subprocess::Subprocess;
 use crate::supervisor::Supervisor;
 
@@ -121,9 +122,10 @@ async fn runner(config: &Config, interpreter: Interpreter) -> Vec<Check> {
         request.to_string()
     };
     let version = interpreter.version.clone();
-    let mut supervisor = Supervisor::new(config, interpreter);
+    let size = PoolSize { concurrency: 1, spare: 0, template: false };
+    let supervisor = Supervisor::start(config, interpreter, size, None);
     let started = Instant::now();
-    let response = supervisor.execute(Job { request: call("def version(): return 1").as_bytes() }).await;
+    let response = supervisor.execute(Job::new("doctor", call("def version(): return 1"))).await;
     let response = response.into_response();
     if !response.success {
         let mut text = response.error.unwrap_or_default();
@@ -137,7 +139,7 @@ async fn runner(config: &Config, interpreter: Interpreter) -> Vec<Check> {
     let milliseconds = started.elapsed().as_secs_f64() * 1e3;
     let mut checks =
         vec![Check::ok("runner", format!("ran a function {milliseconds:.0} ms after its start"))];
-    let response = supervisor.execute(Job { request: call(CODE).as_bytes() }).await.into_response();
+    let response = supervisor.execute(Job::new("doctor", call(CODE))).await.into_response();
     checks.push(match plain_result(&response).and_then(|version| version.as_str().map(str::to_owned)) {
         Some(version) => Check::ok("cloudpickle", version),
         None => Check::missing(

@@ -8,12 +8,13 @@ use clap::Args;
 use farcall_protocol::FunctionResponse;
 use serde::Serialize;
 
+use super::CommandError;
 use super::case::{Case, plain_result};
 use super::terminal::{Terminal, Tone, indent};
-use super::{CommandError, EXIT_USAGE};
 use crate::config::Config;
 use crate::interpreter::Interpreter;
 use crate::job::Job;
+use crate::runner::pool::PoolSize;
 use crate::supervisor::Supervisor;
 
 /// Where RunPod's local test mode looks for a request.
@@ -69,12 +70,13 @@ pub(super) async fn run(
         None => Case::read_all(&options.paths)?,
     };
     let interpreter = Interpreter::find(config).await?;
-    let mut supervisor = Supervisor::new(config, interpreter);
+    let size = PoolSize { concurrency: 1, spare: 0, template: false };
+    let supervisor = Supervisor::start(config, interpreter, size, None);
     let started = Instant::now();
     let mut failed = 0;
     for case in &cases {
         let begun = Instant::now();
-        let response = supervisor.execute(Job { request: &case.request }).await.into_response();
+        let response = supervisor.execute(Job::new(&*case.name, case.request.clone())).await.into_response();
         let duration = begun.elapsed();
         let failures = case.check(&response);
         failed += usize::from(!failures.is_empty());
@@ -93,7 +95,6 @@ pub(super) async fn run(
         terminal.line(&terminal.paint(if failed == 0 { Tone::Good } else { Tone::Bad }, &summary));
     }
     supervisor.stop().await;
-    debug_assert!(EXIT_USAGE > 1);
     Ok(u8::from(failed > 0).into())
 }
 

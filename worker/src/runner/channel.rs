@@ -1,13 +1,18 @@
 //! The supervisor's end of the channel to a runner.
 
-use std::io;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use farcall_protocol::codec::{self, CodecError, PRELUDE_BYTES, Prelude};
 use farcall_protocol::frame::{FromRunner, ToRunner};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
+use tokio::net::unix::WriteHalf;
 
 /// Room asked for at least before each read.
 const READ_AHEAD: usize = 4096;
@@ -44,6 +49,25 @@ impl Channel {
         if sent == head.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
+    /// Sends a message, its body, and descriptors that come with it.
+    pub(super) async fn send_with(
+        &mut self,
+        message: &ToRunner,
+        body: &[u8],
+        descriptors: &[&OwnedFd],
+    ) -> Result<(), ChannelError> {
+        let head = codec::encode_head(message, body.len())?;
+        let sent = loop {
+            let send = || Ok(send_with_descriptors(&self.stream, &head, descriptors)?);
+            match self.stream.try_io(Interest::WRITABLE, send) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
+                result => break result?,
+            }
+        };
+        self.stream.write_all_buf(&mut Buf::chain(&head[sent..], body)).await?;
+        Ok(())
+    }
+
     /// Sends a message and its body.
     pub(super) async fn send(&mut self, message: &ToRunner, body: &[u8]) -> Result<(), ChannelError> {
         let head = codec::encode_head(message, body.len())?;
@@ -61,6 +85,32 @@ impl Channel {
             self.received.reserve(missing.max(READ_AHEAD));
             if self.stream.read_buf(&mut self.received).await? == 0 {
                 return Err(ChannelError::Closed);
+            }
+        }
+    }
+
+    /// The next message and its body; sends what is in `outgoing` meanwhile. Cancel-safe.
+    pub(super) async fn exchange(
+        &mut self,
+        outgoing: &mut VecDeque<Bytes>,
+    ) -> Result<(FromRunner, Vec<u8>), ChannelError> {
+        loop {
+            let missing = match self.take_frame()? {
+                Frame::Complete(message, body) => return Ok((message, body)),
+                Frame::Missing(bytes) => bytes,
+            };
+            self.received.reserve(missing.max(READ_AHEAD));
+            while outgoing.front().is_some_and(Bytes::is_empty) {
+                outgoing.pop_front();
+            }
+            let (mut reader, mut writer) = self.stream.split();
+            tokio::select! {
+                read = reader.read_buf(&mut self.received) => {
+                    if read? == 0 {
+                        return Err(ChannelError::Closed);
+                    }
+                }
+                written = write_front(&mut writer, outgoing) => written?,
             }
         }
     }
@@ -92,6 +142,26 @@ impl Channel {
         let message = codec::decode_header(&frame.split_to(prelude.header))?;
         Ok(Frame::Complete(message, frame.into()))
     }
+}
+
+async fn write_front(writer: &mut WriteHalf<'_>, outgoing: &mut VecDeque<Bytes>) -> io::Result<()> {
+    match outgoing.front_mut() {
+        Some(bytes) => writer.write_buf(bytes).await.map(drop),
+        None => std::future::pending().await,
+    }
+}
+
+fn send_with_descriptors(
+    socket: &UnixStream,
+    head: &[u8],
+    descriptors: &[&OwnedFd],
+) -> rustix::io::Result<usize> {
+    let descriptors: Vec<_> = descriptors.iter().map(|descriptor| descriptor.as_fd()).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fits = ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    debug_assert!(fits, "at most two descriptors are sent");
+    sendmsg(socket, &[IoSlice::new(head)], &mut ancillary, SendFlags::NOSIGNAL)
 }
 
 enum Frame {

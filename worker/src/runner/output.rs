@@ -1,15 +1,28 @@
-//! What a runner prints: one pipe for descriptors 1 and 2, and a bounded buffer for each call.
+//! What a runner prints: one pipe for descriptors 1 and 2, and what becomes of it during a call.
 
-use std::collections::VecDeque;
+mod buffer;
+
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use tokio::net::unix::pipe::Receiver;
+use tracing::debug;
+
+use super::{Event, Follower};
+use crate::output_log::OutputLog;
+use buffer::OutputBuffer;
 
 /// Capacity asked for: fewer switches between a chatty runner and the supervisor. Unprivileged users get up
 /// to 1 MiB; where it is refused, the default of 64 KiB works as well.
 const PIPE_BYTES: usize = 1 << 20;
+
+/// How long a call waits for a follower that does not read before it goes on without it.
+const FOLLOWER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Text a follower of a shared runner's call may lag behind, in bytes.
+const MOST_UNTOLD: usize = 4 << 20;
 
 /// The reading end of a runner's output.
 #[derive(Debug)]
@@ -26,130 +39,167 @@ impl OutputPipe {
         Ok((Self { pipe: Receiver::from_owned_fd(read)?, chunk: vec![0; 64 << 10] }, write))
     }
 
-    /// Waits for output and takes what is there. Never returns once every writer is gone. Cancel-safe.
-    pub(super) async fn read_into(&mut self, buffer: &mut OutputBuffer) {
+    /// Waits for output and takes what is there. Never returns once every writer is gone. Cancel-safe: what
+    /// was read is in `output` before anything is waited for.
+    pub(super) async fn read_into(&mut self, output: &mut CallOutput) {
+        output.deliver().await;
+        let text = self.read_some().await;
+        output.take(&text);
+    }
+
+    /// Takes everything that has been written, without waiting for more. Reads the descriptor itself: tokio's
+    /// idea of its readiness lags behind.
+    pub(super) async fn drain(&mut self, output: &mut CallOutput) {
+        while let Ok(length @ 1..) = rustix::io::read(&self.pipe, &mut *self.chunk) {
+            output.take(&self.chunk[..length]);
+            output.deliver().await;
+        }
+    }
+
+    /// Waits for output and returns what is there. Never returns once every writer is gone. Cancel-safe.
+    pub(super) async fn read_some(&mut self) -> Vec<u8> {
         loop {
             if self.pipe.readable().await.is_err() {
                 return std::future::pending().await;
             }
             match self.pipe.try_read(&mut self.chunk) {
                 Ok(0) => return std::future::pending().await,
-                Ok(length) => return buffer.push(&self.chunk[..length]),
+                Ok(length) => return self.chunk[..length].to_vec(),
                 Err(_) => {} // a false alarm: wait again
             }
         }
     }
 
-    /// Takes everything that has been written, without waiting. Reads the descriptor itself: tokio's idea of
-    /// its readiness lags behind.
-    pub(super) fn drain(&mut self, buffer: &mut OutputBuffer) {
+    /// Everything that has been written, without waiting.
+    pub(super) fn take_all(&mut self) -> Vec<u8> {
+        let mut taken = Vec::new();
         while let Ok(length @ 1..) = rustix::io::read(&self.pipe, &mut *self.chunk) {
-            buffer.push(&self.chunk[..length]);
+            taken.extend_from_slice(&self.chunk[..length]);
         }
+        taken
     }
 
     /// Drops what has been written since the last call ended; it belongs to no call. Returns its length.
     pub(super) fn discard(&mut self) -> usize {
-        let mut dropped = 0;
-        while let Ok(length @ 1..) = rustix::io::read(&self.pipe, &mut *self.chunk) {
-            dropped += length;
-        }
-        dropped
+        self.take_all().len()
+    }
+
+    /// Goes on reading until every writer is gone, so that none of them blocks. What they write belongs to no
+    /// call.
+    pub(super) fn abandon(mut self) {
+        tokio::spawn(async move {
+            let mut dropped = 0;
+            while self.pipe.readable().await.is_ok() {
+                match self.pipe.try_read(&mut self.chunk) {
+                    Ok(0) => break,
+                    Ok(length) => dropped += length,
+                    Err(_) => {}
+                }
+            }
+            if dropped > 0 {
+                debug!(bytes = dropped, "output of processes that outlived their call dropped");
+            }
+        });
     }
 }
 
-/// The beginning and the end of what was printed; the middle is counted and dropped.
+/// The output of one call: kept for its answer, and told to whoever follows it.
 #[derive(Debug)]
-pub(super) struct OutputBuffer {
-    head: Vec<u8>,
-    tail: VecDeque<u8>,
-    half: usize,
-    dropped: usize,
+pub(super) struct CallOutput {
+    buffer: OutputBuffer,
+    log: Option<OutputLog>,
+    follower: Option<Follower>,
+    /// The beginning of a character whose end has not arrived.
+    cut: Vec<u8>,
+    /// Text that has not been told yet.
+    untold: String,
 }
 
-impl OutputBuffer {
-    /// A buffer that keeps `limit` bytes.
-    pub(super) fn new(limit: usize) -> Self {
-        Self { head: Vec::new(), tail: VecDeque::new(), half: limit / 2, dropped: 0 }
+impl CallOutput {
+    /// Keeps `limit` bytes.
+    pub(super) fn new(limit: usize, log: Option<OutputLog>, follower: Option<Follower>) -> Self {
+        Self { buffer: OutputBuffer::new(limit), log, follower, cut: Vec::new(), untold: String::new() }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        let (to_head, to_tail) = bytes.split_at(bytes.len().min(self.half.saturating_sub(self.head.len())));
-        self.head.extend_from_slice(to_head);
-        let kept = &to_tail[to_tail.len().saturating_sub(self.half)..];
-        self.dropped += to_tail.len() - kept.len();
-        let excess = (self.tail.len() + kept.len()).saturating_sub(self.half);
-        self.tail.drain(..excess);
-        self.dropped += excess;
-        self.tail.extend(kept);
-    }
-
-    /// The text, with bytes that are no UTF-8 replaced and a line where something was left out.
-    pub(super) fn into_text(self) -> String {
-        let mut bytes = self.head;
-        let tail = Vec::from(self.tail);
-        if self.dropped == 0 {
-            bytes.extend_from_slice(&tail);
-            return String::from_utf8(bytes).unwrap_or_else(|error| lossy(error.as_bytes()));
+    /// Takes a piece of output.
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        self.buffer.push(bytes);
+        if self.log.is_none() && self.follower.is_none() {
+            return;
         }
-        let (head, tail) = (without_cut_end(&bytes), without_cut_start(&tail));
-        let dropped = self.dropped + (bytes.len() - head.len());
-        format!("{}\n[farcall: {dropped} bytes of output left out]\n{}", lossy(head), lossy(tail))
-    }
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Without the beginning of a character whose end was dropped.
-fn without_cut_end(bytes: &[u8]) -> &[u8] {
-    match std::str::from_utf8(&bytes[bytes.len().saturating_sub(3)..]) {
-        Err(error) if error.error_len().is_none() => {
-            &bytes[..bytes.len().saturating_sub(3) + error.valid_up_to()]
+        self.cut.extend_from_slice(bytes);
+        let whole = buffer::without_cut_end(&self.cut).len();
+        let text = String::from_utf8_lossy(&self.cut[..whole]).into_owned();
+        self.cut.drain(..whole);
+        if let Some(log) = &mut self.log {
+            log.push(&text);
         }
-        _ => bytes,
-    }
-}
-
-/// Without the end of a character whose beginning was dropped.
-fn without_cut_start(bytes: &[u8]) -> &[u8] {
-    let is_continuation = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
-    let cut = bytes.iter().take(3).take_while(|byte| is_continuation(byte)).count();
-    &bytes[cut..]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(limit: usize, pieces: &[&[u8]]) -> String {
-        let mut buffer = OutputBuffer::new(limit);
-        pieces.iter().for_each(|piece| buffer.push(piece));
-        buffer.into_text()
+        if self.follower.is_some() {
+            self.untold.push_str(&text);
+        }
     }
 
-    #[test]
-    fn what_fits_is_kept_whole() {
-        assert_eq!(text(8, &[b"abc", b"", b"defgh"]), "abcdefgh");
-        assert_eq!(text(8, &[b"ab\xff", b"c"]), "ab\u{fffd}c");
+    /// Tells the follower an event, after all the output taken so far.
+    pub(super) async fn tell(&mut self, event: Event) {
+        self.deliver().await;
+        self.send(event).await;
     }
 
-    #[test]
-    fn of_more_the_beginning_and_the_end_are_kept_and_the_rest_is_counted() {
-        assert_eq!(text(8, &[b"0123456789"]), "0123\n[farcall: 2 bytes of output left out]\n6789");
-        assert_eq!(
-            text(8, &[b"01", b"2345", b"67", b"89"]),
-            "0123\n[farcall: 2 bytes of output left out]\n6789"
-        );
-        let many = b"x".repeat(100_000);
-        assert_eq!(text(4, &[&many, b"yz"]), "xx\n[farcall: 99998 bytes of output left out]\nyz");
+    /// The whole output, its middle left out if it is over the limit.
+    pub(super) fn into_text(mut self) -> String {
+        if let Some(log) = &mut self.log {
+            log.end();
+        }
+        self.buffer.into_text()
     }
 
-    #[test]
-    fn characters_are_not_cut_in_half() {
-        let cut = text(6, &["aaé".as_bytes(), b"bbbbbb", "éc".as_bytes()]);
-        assert_eq!(cut, "aa\n[farcall: 7 bytes of output left out]\néc");
-        assert!(!text(4, &["aéb".as_bytes(), "c€d".as_bytes()]).contains('\u{fffd}'));
+    /// Tells the follower what it has not been told. Cancel-safe: text stays here until there is room for it.
+    async fn deliver(&mut self) {
+        if self.untold.is_empty() {
+            return;
+        }
+        let Some(follower) = self.follower.clone() else { return self.untold.clear() };
+        match tokio::time::timeout(FOLLOWER_PATIENCE, follower.reserve()).await {
+            Ok(Ok(room)) => room.send(Event::Output(std::mem::take(&mut self.untold))),
+            _ => self.give_up(),
+        }
+    }
+
+    async fn send(&mut self, event: Event) {
+        let Some(follower) = &self.follower else { return };
+        if follower.send_timeout(event, FOLLOWER_PATIENCE).await.is_err() {
+            self.give_up();
+        }
+    }
+
+    /// Tells the follower at once, or not at all: for a task that serves several calls.
+    pub(super) fn tell_now(&mut self, event: Event) {
+        self.deliver_now();
+        let is_told = self.follower.as_ref().is_none_or(|follower| follower.try_send(event).is_ok());
+        if !is_told {
+            self.give_up();
+        }
+    }
+
+    /// Tells the follower what it has not been told, if it has room. It may lag behind by so much.
+    pub(super) fn deliver_now(&mut self) {
+        if self.untold.is_empty() {
+            return;
+        }
+        let follower = self.follower.clone();
+        match follower.as_ref().map(Follower::try_reserve) {
+            Some(Ok(room)) => room.send(Event::Output(std::mem::take(&mut self.untold))),
+            Some(Err(_)) if self.untold.len() <= MOST_UNTOLD => {}
+            _ => self.give_up(),
+        }
+    }
+
+    /// The follower has gone, or has not read for so long that it must not hold up the call any longer. Its
+    /// stream ends here; the answer still carries the whole output.
+    fn give_up(&mut self) {
+        if self.follower.take().is_some_and(|follower| !follower.is_closed()) {
+            debug!("a follower does not read: it is told nothing more");
+        }
+        self.untold.clear();
     }
 }

@@ -4,8 +4,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use farcall_protocol::frame::FromRunner;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
+
+use crate::channel::Sender;
 
 /// How long gathered output may wait: well under what a person notices, and under the 100 ms promised for
 /// live output.
@@ -23,32 +26,11 @@ const FULL: usize = 64 << 10;
 
 /// Where output goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Descriptor {
-    Stdout,
-    Stderr,
-}
-
-impl Descriptor {
-    pub(super) fn number(self) -> i32 {
-        match self {
-            Self::Stdout => 1,
-            Self::Stderr => 2,
-        }
-    }
-
-    fn write_all(self, mut bytes: &[u8]) {
-        // SAFETY: 1 and 2 are open for the life of the runner; should user code close them, the write fails.
-        #[expect(unsafe_code, reason = "user code may redirect the descriptors at any time")]
-        let descriptor = unsafe { BorrowedFd::borrow_raw(self.number()) };
-        while !bytes.is_empty() {
-            match rustix::io::write(descriptor, bytes) {
-                Ok(written) => bytes = &bytes[written..],
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => thread::sleep(PAUSE), // user code made the pipe non-blocking
-                Err(_) => return,                          // closed: nobody is left to read it
-            }
-        }
-    }
+pub(super) enum Target {
+    /// A descriptor of this process: 1 or 2.
+    Descriptor(i32),
+    /// The supervisor, labelled with the invocation that printed it.
+    Invocation(u64),
 }
 
 /// The output state shared by both streams and the thread that hands on what was gathered.
@@ -56,45 +38,43 @@ impl Descriptor {
 pub(super) struct Burst {
     state: Mutex<State>,
     gathered: Condvar,
+    sender: Sender,
 }
 
 #[derive(Debug)]
 struct State {
     buffer: Vec<u8>,
-    descriptor: Descriptor,
+    target: Target,
     row: u32,
     last: Instant,
     has_thread: bool,
 }
 
 impl Burst {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(sender: Sender) -> Arc<Self> {
         let state = State {
             buffer: Vec::new(),
-            descriptor: Descriptor::Stdout,
+            target: Target::Descriptor(1),
             row: 0,
             last: Instant::now(),
             has_thread: false,
         };
-        Arc::new(Self { state: Mutex::new(state), gathered: Condvar::new() })
+        Arc::new(Self { state: Mutex::new(state), gathered: Condvar::new(), sender })
     }
 
     /// Gathers `bytes` if they are part of a burst and this needs neither waiting nor a system call; `false`
     /// leaves them to [`Burst::write_through`]. Never blocks: it is called with the GIL held.
-    pub(super) fn gather(self: &Arc<Self>, descriptor: Descriptor, bytes: &[u8]) -> bool {
+    pub(super) fn gather(self: &Arc<Self>, target: Target, bytes: &[u8]) -> bool {
         let Ok(mut state) = self.state.try_lock() else { return false };
         let now = Instant::now();
         state.row = if now.duration_since(state.last) > PAUSE { 1 } else { state.row.saturating_add(1) };
         state.last = now;
         let fits = state.buffer.len() + bytes.len() <= FULL;
-        if state.row <= WRITTEN_THROUGH
-            || !fits
-            || (!state.buffer.is_empty() && state.descriptor != descriptor)
-        {
+        if state.row <= WRITTEN_THROUGH || !fits || (!state.buffer.is_empty() && state.target != target) {
             return false;
         }
         if state.buffer.is_empty() {
-            state.descriptor = descriptor;
+            state.target = target;
             self.call_thread(&mut state);
         }
         state.buffer.extend_from_slice(bytes);
@@ -102,15 +82,15 @@ impl Burst {
     }
 
     /// Writes what was gathered, then `bytes`. Blocks while the pipe is full.
-    pub(super) fn write_through(&self, descriptor: Descriptor, bytes: &[u8]) {
+    pub(super) fn write_through(&self, target: Target, bytes: &[u8]) {
         let mut state = self.lock();
-        state.write_out();
-        descriptor.write_all(bytes);
+        state.write_out(&self.sender);
+        target.write_all(bytes, &self.sender);
     }
 
     /// Writes what was gathered.
     pub(super) fn flush(&self) {
-        self.lock().write_out();
+        self.lock().write_out(&self.sender);
     }
 
     fn call_thread(self: &Arc<Self>, state: &mut State) {
@@ -133,7 +113,7 @@ impl Burst {
             drop(state);
             thread::sleep(PROMPT);
             state = self.lock();
-            state.write_out();
+            state.write_out(&self.sender);
         }
     }
 
@@ -143,10 +123,34 @@ impl Burst {
 }
 
 impl State {
-    fn write_out(&mut self) {
+    fn write_out(&mut self, sender: &Sender) {
         if !self.buffer.is_empty() {
-            self.descriptor.write_all(&self.buffer);
+            self.target.write_all(&self.buffer, sender);
             self.buffer.clear();
+        }
+    }
+}
+
+impl Target {
+    fn write_all(self, bytes: &[u8], sender: &Sender) {
+        match self {
+            Self::Descriptor(number) => write_descriptor(number, bytes),
+            // A failure means that the supervisor is gone, and then so are we.
+            Self::Invocation(id) => drop(sender.send(&FromRunner::Output { id }, bytes)),
+        }
+    }
+}
+
+fn write_descriptor(number: i32, mut bytes: &[u8]) {
+    // SAFETY: 1 and 2 are open for the life of the runner; should user code close them, the write fails.
+    #[expect(unsafe_code, reason = "user code may redirect the descriptors at any time")]
+    let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+    while !bytes.is_empty() {
+        match rustix::io::write(descriptor, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => thread::sleep(PAUSE), // user code made the pipe non-blocking
+            Err(_) => return,                          // closed: nobody is left to read it
         }
     }
 }

@@ -1,0 +1,136 @@
+//! The names, defaults and meanings of every variable.
+
+/// A variable with its documentation.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name in the environment.
+    pub name: &'static str,
+    /// The value that counts when it is unset or empty.
+    pub default: &'static str,
+    /// What it does.
+    pub description: &'static str,
+}
+
+/// Every variable, in the order of the reference page.
+pub const VARIABLES: &[Variable] = &[
+    Variable {
+        name: "FARCALL_PYTHON",
+        default: "the active virtual environment's, then `python3` on `PATH`",
+        description: "The interpreter that runs user code: a path, or a name to look up on `PATH`. CPython 3.10 or later.",
+    },
+    Variable {
+        name: "FARCALL_LIBPYTHON",
+        default: "`auto`",
+        description: "`auto` loads the interpreter's shared library where there is one; `never` runs the interpreter's executable instead of loading its shared library.",
+    },
+    Variable {
+        name: "FARCALL_CACHE_DIR",
+        default: "`$XDG_CACHE_HOME/farcall` or `~/.cache/farcall`",
+        description: "What may be kept between starts and thrown away at any time.",
+    },
+    Variable {
+        name: "HOST",
+        default: "`0.0.0.0` on the platform (`RUNPOD_ENDPOINT_ID` or `RUNPOD_POD_ID` is set), else `127.0.0.1`",
+        description: "Address that `farcall serve --mode http` listens on.",
+    },
+    Variable { name: "PORT", default: "`80` on the platform, else `8000`", description: "Port of the same." },
+    Variable {
+        name: "PORT_HEALTH",
+        default: "`PORT`",
+        description: "Port that answers `/ping`, if it is another one.",
+    },
+    Variable {
+        name: "FARCALL_API_KEY",
+        default: "unset",
+        description: "Requests need `Authorization: Bearer` with this key; `/ping` does not. Not visible to user code.",
+    },
+    Variable {
+        name: "FARCALL_CONCURRENCY",
+        default: "`RUNPOD_MAX_CONCURRENCY`, then `1`",
+        description: "Calls at a time. Above 1, asynchronous functions share one runner; synchronous ones have a runner each.",
+    },
+    Variable {
+        name: "FARCALL_TIMEOUT_S",
+        default: "`0`",
+        description: "Seconds a call may run if its request does not say; `0` means no limit.",
+    },
+    Variable {
+        name: "FARCALL_CANCEL_GRACE_S",
+        default: "`3`",
+        description: "Seconds a call that timed out or was cancelled has to end by itself, after it was interrupted (`KeyboardInterrupt`, as by Ctrl-C); then its process group is killed.",
+    },
+    Variable {
+        name: "FARCALL_CANCEL_ON_DISCONNECT",
+        default: "`1`",
+        description: "`0` lets a call run on when its HTTP client goes away.",
+    },
+    Variable {
+        name: "FARCALL_GRACE_S",
+        default: "`30`",
+        description: "Seconds that running calls have to end after SIGTERM; then they are cancelled, and answered.",
+    },
+    Variable {
+        name: "FARCALL_MAX_BODY_MB",
+        default: "`64`",
+        description: "Largest HTTP request body, in MiB; a larger one is answered with 413.",
+    },
+    Variable {
+        name: "FARCALL_RUNNER_MEMORY_MB",
+        default: "`0`",
+        description: "Memory of one runner, in MiB; `0` means no limit. By a cgroup where one can be made, else by address space (`RLIMIT_AS`), which CUDA does not work under.",
+    },
+    Variable {
+        name: "FARCALL_RUNNER_OPEN_FILES",
+        default: "`0`",
+        description: "Files a runner may have open at a time; `0` leaves the system's limit.",
+    },
+    Variable {
+        name: "RUNPOD_ENDPOINT_ID",
+        default: "unset",
+        description: "Set by the platform. The log is written as JSON lines then.",
+    },
+    Variable {
+        name: "FARCALL_LOG_LEVEL",
+        default: "`info` for `serve`, else `warn`",
+        description: "The worker's own log: `error`, `warn`, `info`, `debug` or `trace`.",
+    },
+    Variable {
+        name: "FARCALL_MAX_OUTPUT_KB",
+        default: "`8192`",
+        description: "Output kept of one call, in KiB: its beginning and its end; what is left out between is counted.",
+    },
+    Variable {
+        name: "FARCALL_MAX_RESULT_MB",
+        default: "`512`",
+        description: "Largest encoded result of one call, in MiB; a larger one fails the call.",
+    },
+    Variable {
+        name: "FARCALL_MAX_INSTANCES",
+        default: "`64`",
+        description: "Class instances a runner keeps between calls; beyond it the least recently used one is dropped.",
+    },
+    Variable {
+        name: "FARCALL_FRESH_NAMESPACE",
+        default: "`0`",
+        description: "`1` executes a request's source for every call. By default that is done once, so that what is at module level, such as a model, is loaded once.",
+    },
+    Variable {
+        name: "FARCALL_START_TIMEOUT_S",
+        default: "`60`",
+        description: "Seconds a runner may take from its start until it is ready.",
+    },
+    Variable { name: "NO_COLOR", default: "unset", description: "Anything turns colours off." },
+];
+
+/// The reference page.
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Configuration\n\nThe worker is configured by environment variables. A value that cannot be used stops \
+         it at once, with exit code 64 and a message that names the variable.\n\n\
+         | variable | default | what it does |\n|---|---|---|\n",
+    );
+    for Variable { name, default, description } in VARIABLES {
+        page.push_str(&format!("| `{name}` | {default} | {description} |\n"));
+    }
+    page
+}

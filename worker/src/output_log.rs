@@ -1,0 +1,167 @@
+//! Output of calls in the worker's own log: a line at a time, as it is printed.
+//!
+//! On the platform (`RUNPOD_ENDPOINT_ID` is set) each line is a JSON object `{"requestId", "message", "level"}`,
+//! which its log viewer reads (contract 2.11); elsewhere the line follows its job's id. Values of variables
+//! that are named as secrets are masked. A log that nobody reads holds no call up: lines are dropped and
+//! counted.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use aho_corasick::AhoCorasick;
+use serde_json::json;
+
+/// Lines that may wait to be written.
+const WAITING_LINES: usize = 4096;
+
+/// Longest line written, in bytes; a longer one loses its middle.
+const LONGEST_LINE: usize = 4096;
+
+/// Words in the names of variables whose values are secrets.
+const SECRET_NAMES: [&str; 6] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
+
+/// Shorter values are no secrets worth the name, and would mask ordinary text.
+const SHORTEST_SECRET: usize = 8;
+
+/// Where the lines of all calls go.
+#[derive(Debug, Clone)]
+pub struct LogSink(Arc<Sink>);
+
+#[derive(Debug)]
+struct Sink {
+    lines: SyncSender<String>,
+    dropped: Arc<AtomicU64>,
+    secrets: Option<AhoCorasick>,
+    as_json: bool,
+}
+
+/// The lines of one call.
+#[derive(Debug)]
+pub struct OutputLog {
+    sink: LogSink,
+    job: String,
+    line: String,
+}
+
+impl LogSink {
+    /// Writes lines to standard output; `environment` tells the secrets to mask.
+    pub fn new(as_json: bool, environment: impl Iterator<Item = (String, String)>) -> Self {
+        let (lines, waiting) = sync_channel(WAITING_LINES);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&dropped);
+        // A thread of its own: standard output may block for as long as its reader likes.
+        let writer = thread::Builder::new().name("farcall-log".to_owned());
+        let _ = writer.spawn(move || write_lines(&waiting, &counted));
+        Self(Arc::new(Sink { lines, dropped, secrets: secrets(environment), as_json }))
+    }
+
+    /// The log of one job.
+    pub fn of_job(&self, job: &str) -> OutputLog {
+        OutputLog { sink: self.clone(), job: job.to_owned(), line: String::new() }
+    }
+
+    fn write(&self, job: &str, line: &str) {
+        let Sink { lines, dropped, secrets, as_json } = &*self.0;
+        let masked = match secrets {
+            Some(secrets) => secrets.replace_all(line, &vec!["********"; secrets.patterns_len()]),
+            None => line.to_owned(),
+        };
+        let line = shorten(&masked);
+        let text = if *as_json {
+            json!({"requestId": job, "message": line, "level": "INFO"}).to_string()
+        } else {
+            format!("{job} | {line}")
+        };
+        if lines.try_send(text).is_err() {
+            dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl OutputLog {
+    /// Takes a piece of output; whole lines are written.
+    pub fn push(&mut self, text: &str) {
+        for piece in text.split_inclusive('\n') {
+            self.line.push_str(piece);
+            if piece.ends_with('\n') {
+                let line = std::mem::take(&mut self.line);
+                self.sink.write(&self.job, line.trim_end_matches(['\n', '\r']));
+            } else if self.line.len() > 2 * LONGEST_LINE {
+                // A progress bar or binary data: it is cut anyway.
+                let line = std::mem::take(&mut self.line);
+                self.sink.write(&self.job, &line);
+            }
+        }
+    }
+
+    /// The output is over: a last line without an end is written, too.
+    pub fn end(&mut self) {
+        if !self.line.is_empty() {
+            let line = std::mem::take(&mut self.line);
+            self.sink.write(&self.job, &line);
+        }
+    }
+}
+
+fn write_lines(lines: &Receiver<String>, dropped: &AtomicU64) {
+    while let Ok(line) = lines.recv() {
+        let mut out = std::io::stdout().lock();
+        let missing = dropped.swap(0, Ordering::Relaxed);
+        if missing > 0 {
+            let _ =
+                writeln!(out, "[farcall: {missing} lines left out here: the log is not read fast enough]");
+        }
+        let _ = writeln!(out, "{line}");
+    }
+}
+
+fn secrets(environment: impl Iterator<Item = (String, String)>) -> Option<AhoCorasick> {
+    let is_secret = |(name, value): &(String, String)| {
+        let name = name.to_ascii_uppercase();
+        value.len() >= SHORTEST_SECRET && SECRET_NAMES.iter().any(|word| name.contains(word))
+    };
+    let mut values: Vec<String> = environment.filter(is_secret).map(|(_, value)| value).collect();
+    // Of two that overlap, the longer one is masked whole.
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    if values.is_empty() {
+        return None;
+    }
+    AhoCorasick::builder().match_kind(aho_corasick::MatchKind::LeftmostFirst).build(values).ok()
+}
+
+/// The platform's log keeps 4 KiB of a line; the end is worth as much as the beginning.
+fn shorten(line: &str) -> String {
+    if line.len() <= LONGEST_LINE {
+        return line.to_owned();
+    }
+    let half = LONGEST_LINE / 2;
+    let (head, tail) = (line.floor_char_boundary(half), line.ceil_char_boundary(line.len() - half));
+    format!("{} [... {} bytes ...] {}", &line[..head], tail - head, &line[tail..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Option<AhoCorasick> {
+        secrets(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn values_of_variables_named_as_secrets_are_secrets() {
+        let found =
+            environment(&[("HF_TOKEN", "hf_abcdefgh"), ("my_api_key", "0123456789"), ("HOME", "/home/user")]);
+        let found = found.unwrap();
+        assert_eq!(found.replace_all("x hf_abcdefgh 0123456789 /home/user", &["*", "*"]), "x * * /home/user");
+        assert!(environment(&[("TOKEN", "short"), ("PATH", "/usr/bin:/bin")]).is_none());
+    }
+
+    #[test]
+    fn a_long_line_loses_its_middle() {
+        let line = shorten(&"é".repeat(4000));
+        assert!(line.len() < LONGEST_LINE + 50 && line.contains(" [... 3904 bytes ...] "), "{}", line.len());
+    }
+}

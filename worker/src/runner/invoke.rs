@@ -1,0 +1,239 @@
+//! One invocation on an exclusive runner: from the request to its end, interruptions included.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use farcall_protocol::frame::{Done, FromRunner, Invoke, Outcome, ToRunner};
+use rustix::process::Signal;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::output::CallOutput;
+use super::{Event, Follower, Received, Runner};
+use crate::job::describe_exit;
+use crate::output_log::OutputLog;
+use crate::process::Exit;
+
+/// What a runner is to do.
+#[derive(Debug)]
+pub struct Assignment {
+    /// Header of the message to the runner.
+    pub invoke: Invoke,
+    /// The `FunctionRequest` as JSON.
+    pub request: bytes::Bytes,
+    /// How long it may run.
+    pub timeout: Option<Duration>,
+    /// Ends it early.
+    pub cancelled: CancellationToken,
+    /// Told what happens meanwhile.
+    pub follower: Option<Follower>,
+    /// Where the worker's log gets its output.
+    pub log: Option<OutputLog>,
+}
+
+/// How an invocation ended.
+#[derive(Debug)]
+pub struct Report {
+    /// The end.
+    pub ending: Ending,
+    /// What was printed.
+    pub output: String,
+}
+
+/// The ends of an invocation.
+#[derive(Debug)]
+pub enum Ending {
+    /// The runner answered: it succeeded, raised, or was refused. The bytes are the encoded result.
+    Answered(Done, Vec<u8>),
+    /// It was ended from outside.
+    Interrupted(Interruption),
+    /// The runner died under it.
+    Died(Death),
+}
+
+/// Why an invocation was ended from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interruption {
+    /// It ran longer than it might.
+    TimedOut {
+        /// How long it might run.
+        timeout: Duration,
+        /// The Python stacks of where it was then; empty if they could not be had.
+        stacks: String,
+    },
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+/// A runner that died under an invocation.
+#[derive(Debug)]
+pub struct Death {
+    /// How the process ended; `None` if the system does not tell.
+    pub exit: Option<Exit>,
+    /// The kernel killed it, or something it started, for lack of memory.
+    pub out_of_memory: bool,
+    /// Its memory limit in bytes, 0 for none.
+    pub memory_limit_bytes: u64,
+    /// The Python stacks at a crash.
+    pub stacks: String,
+}
+
+impl Runner {
+    /// Runs an assignment. The runner comes back if it is alive.
+    pub async fn invoke(mut self, assignment: Assignment) -> (Option<Self>, Report) {
+        let Assignment { mut invoke, request, timeout, cancelled, follower, log } = assignment;
+        let stale = self.output.discard();
+        if stale > 0 {
+            debug!(bytes = stale, "output between calls dropped");
+        }
+        let mut output = CallOutput::new(self.settings.max_output_bytes, log, follower);
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        self.send(&mut invoke, &request).await;
+        let mut interruption: Option<(Interruption, Instant)> = None;
+        loop {
+            let kill_at = interruption.as_ref().map(|(_, kill_at)| *kill_at);
+            tokio::select! {
+                received = self.receive(&mut output) => match received {
+                    Received::Frame(FromRunner::Done(done), body) if done.id == invoke.id => {
+                        self.output.drain(&mut output).await;
+                        self.needs_new_output = done.has_spawned;
+                        let ending = match interruption {
+                            Some((interruption, _)) => Ending::Interrupted(interruption),
+                            None => Ending::Answered(done, body),
+                        };
+                        return (Some(self), Report { ending, output: output.into_text() });
+                    }
+                    Received::Frame(FromRunner::Chunk(chunk), body) => {
+                        self.output.drain(&mut output).await;
+                        output.tell(Event::Chunk(chunk, body)).await;
+                    }
+                    Received::Frame(FromRunner::Output { id }, _) => debug!(id, "output after the answer dropped"),
+                    Received::Frame(unexpected, _) => debug!(?unexpected, "unexpected frame"),
+                    Received::Ended => {
+                        let ending = match interruption {
+                            Some((interruption, _)) => Ending::Interrupted(interruption),
+                            None => Ending::Died(self.death()),
+                        };
+                        return (None, Report { ending, output: output.into_text() });
+                    }
+                },
+                () = until(deadline), if interruption.is_none() => {
+                    let stacks = self.evidence.ask(&self.process).await;
+                    let timeout = timeout.unwrap_or_default();
+                    interruption = Some((Interruption::TimedOut { timeout, stacks }, self.interrupt()));
+                }
+                () = cancelled.cancelled(), if interruption.is_none() => {
+                    interruption = Some((Interruption::Cancelled, self.interrupt()));
+                }
+                () = until(kill_at) => self.kill().await,
+            }
+        }
+    }
+
+    async fn send(&mut self, invoke: &mut Invoke, request: &[u8]) {
+        let message = ToRunner::Invoke(invoke.clone());
+        // A runner that dies while it is written to is noticed by whoever waits for it.
+        let sent = if self.needs_new_output {
+            match self.renew_output() {
+                Ok(end) => self.channel.send_with(&message, request, &[&end]).await,
+                Err(error) => {
+                    debug!(%error, "cannot renew the runner's output pipe");
+                    self.channel.send(&message, request).await
+                }
+            }
+        } else {
+            self.channel.send(&message, request).await
+        };
+        if let Err(error) = sent {
+            debug!(%error, "cannot write to the runner");
+        }
+    }
+
+    /// Asks the call to end. Returns when to stop asking.
+    fn interrupt(&self) -> Instant {
+        self.process.signal_group(Signal::INT);
+        Instant::now() + self.settings.cancel_grace
+    }
+
+    pub(super) fn death(&mut self) -> Death {
+        Death {
+            exit: self.process.ended(),
+            out_of_memory: self.limits.ran_out_of_memory(),
+            memory_limit_bytes: self.limits.memory_bytes(),
+            stacks: self.evidence.take(),
+        }
+    }
+}
+
+/// Waits for a moment that may never come.
+pub(super) async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Ending {
+    /// One word for the log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Answered(done, _) => match done.outcome {
+                Outcome::Succeeded => "succeeded",
+                Outcome::Raised => "raised",
+                Outcome::Rejected => "rejected",
+                Outcome::Unserializable => "unserializable",
+                Outcome::Cancelled => "cancelled",
+            },
+            Self::Interrupted(Interruption::TimedOut { .. }) => "timed out",
+            Self::Interrupted(Interruption::Cancelled) => "cancelled",
+            Self::Died(_) => "runner died",
+        }
+    }
+}
+
+impl Report {
+    /// For a runner that is gone with all that was known about it.
+    pub(super) fn unknown_death() -> Self {
+        let death = Death { exit: None, out_of_memory: false, memory_limit_bytes: 0, stacks: String::new() };
+        Self { ending: Ending::Died(death), output: String::new() }
+    }
+}
+
+impl std::fmt::Display for Death {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
+        formatter.write_str("the process that ran this call died: ")?;
+        match &self.exit {
+            _ if self.out_of_memory => formatter.write_str("out of memory")?,
+            Some(exit) => formatter.write_str(&describe_exit(exit.status))?,
+            None => formatter.write_str("it is not known how")?,
+        }
+        if let Some(exit) = &self.exit {
+            write!(formatter, "\npeak memory: {} MiB", megabytes(exit.peak_memory_bytes))?;
+        }
+        if self.memory_limit_bytes > 0 {
+            write!(formatter, " of {} MiB allowed", megabytes(self.memory_limit_bytes))?;
+        }
+        if !self.stacks.is_empty() {
+            write!(formatter, "\n{}", self.stacks.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Interruption {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cancelled => formatter.write_str("the call was cancelled"),
+            Self::TimedOut { timeout, stacks } => {
+                write!(formatter, "the call timed out after {} s", timeout.as_secs_f64())?;
+                if stacks.is_empty() {
+                    return Ok(());
+                }
+                formatter.write_char('\n')?;
+                formatter.write_str(stacks.trim_end())
+            }
+        }
+    }
+}

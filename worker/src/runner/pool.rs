@@ -1,0 +1,307 @@
+//! The runners of a worker, and who gets which next.
+//!
+//! Requests wait in order of arrival. One that names an instance waits for the runner the instance lives in;
+//! any other takes an idle runner, preferably one that has its source loaded. At most `concurrency` run at a
+//! time; a spare runner stands by to replace one that dies. Runners are forked from a template once there is
+//! one, and started fresh until then.
+//!
+//! All decisions are made in [`queue`], a plain data structure; this file carries them out.
+
+mod queue;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use farcall_protocol::frame::Role;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use super::shared::SharedRunner;
+use super::template::Template;
+use super::{Assignment, Ending, Factory, Report, Runner, StartError};
+pub use queue::Wish;
+use queue::{Grant, Queue};
+
+/// Starts that fail in a row until the worker gives up.
+const MOST_FAILURES: u32 = 5;
+
+/// Pause after the first failed start; it doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many runners there are to be.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolSize {
+    /// Invocations at a time.
+    pub concurrency: usize,
+    /// Runners beyond that, waiting to replace one that dies.
+    pub spare: usize,
+    /// Whether to fork runners from a template.
+    pub template: bool,
+}
+
+/// The state of a pool, for health checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolHealth {
+    /// No runner has been ready yet.
+    Starting,
+    /// Runners are there.
+    Ready,
+    /// The last starts have failed and there is no runner.
+    Failing,
+}
+
+/// The runners of a worker.
+#[derive(Debug)]
+pub struct Pool {
+    factory: Factory,
+    size: PoolSize,
+    max_output_bytes: usize,
+    queue: Mutex<Queue>,
+    /// Held while forking. `None` until there is a template, and again if it can no longer fork.
+    template: tokio::sync::Mutex<Option<Template>>,
+    /// Set when runners cannot be kept alive.
+    broken: CancellationToken,
+    closed: CancellationToken,
+}
+
+/// The right to run one invocation.
+#[derive(Debug)]
+pub struct Lease {
+    pool: Arc<Pool>,
+    wish: Wish,
+    grant: Option<Grant>,
+}
+
+impl Pool {
+    /// Starts the first runner and returns; the rest follows once it is ready.
+    pub fn start(factory: Factory, size: PoolSize, max_output_bytes: usize) -> Arc<Self> {
+        let pool = Arc::new(Self {
+            factory,
+            size,
+            max_output_bytes,
+            queue: Mutex::new(Queue::new(size.concurrency)),
+            template: tokio::sync::Mutex::new(None),
+            broken: CancellationToken::new(),
+            closed: CancellationToken::new(),
+        });
+        // Templates take longer and are in the way of the first request; fresh runners come one at a time
+        // until there is one.
+        pool.queue().desired = if size.template { 1 } else { size.concurrency + size.spare };
+        pool.replenish();
+        pool
+    }
+
+    /// Waits for a runner, in order of arrival. Dropping the future gives up the place.
+    pub async fn lease(self: &Arc<Self>, wish: Wish) -> Result<Lease, Arc<StartError>> {
+        let (sender, granted) = oneshot::channel();
+        let waiting = self.queue().enter(wish.clone(), sender);
+        self.dispatch();
+        match granted.await {
+            Ok(grant) => Ok(Lease { pool: Arc::clone(self), wish, grant: Some(grant) }),
+            Err(_) => Err(self.queue().last_failure()),
+        }
+        .inspect_err(|_| debug!(waiting, "no runner for a request"))
+    }
+
+    /// How the pool is doing.
+    pub fn health(&self) -> PoolHealth {
+        self.queue().health()
+    }
+
+    /// Waits until runners cannot be kept alive.
+    pub async fn broken(&self) {
+        self.broken.cancelled().await;
+    }
+
+    /// Ends all runners that are not in use; those in use end when they come back. Nobody gets one any more.
+    pub async fn close(&self) {
+        self.closed.cancel();
+        let runners = self.queue().close();
+        let template = self.template.lock().await.take();
+        let stops = runners.into_iter().map(Runner::stop).map(tokio::spawn).collect::<Vec<_>>();
+        if let Some(template) = template {
+            template.stop().await;
+        }
+        for stop in stops {
+            let _ = stop.await;
+        }
+    }
+
+    /// Grants what can be granted, and starts what is missing.
+    fn dispatch(self: &Arc<Self>) {
+        let needs_shared = {
+            let mut queue = self.queue();
+            queue.dispatch();
+            queue.take_need_for_shared()
+        };
+        if needs_shared {
+            let pool = Arc::clone(self);
+            tokio::spawn(async move { pool.add_shared().await });
+        }
+        self.replenish();
+    }
+
+    fn replenish(self: &Arc<Self>) {
+        let missing = if self.closed.is_cancelled() { 0 } else { self.queue().take_missing() };
+        for _ in 0..missing {
+            let pool = Arc::clone(self);
+            tokio::spawn(async move { pool.add_runner().await });
+        }
+    }
+
+    async fn add_runner(self: Arc<Self>) {
+        match self.make(Role::Exclusive).await {
+            Ok(runner) => {
+                let is_first = self.queue().add(runner);
+                self.dispatch();
+                if is_first && self.size.template {
+                    self.add_template().await;
+                }
+            }
+            Err(failure) => self.note_failure(failure, Role::Exclusive).await,
+        }
+    }
+
+    async fn add_shared(self: Arc<Self>) {
+        match self.make(Role::Shared).await {
+            Ok(runner) => {
+                self.queue().set_shared(SharedRunner::new(runner));
+                self.dispatch();
+            }
+            Err(failure) => self.note_failure(failure, Role::Shared).await,
+        }
+    }
+
+    async fn note_failure(self: &Arc<Self>, failure: StartError, role: Role) {
+        warn!(error = %failure, "runner did not start");
+        let failures = self.queue().note_failure(failure);
+        if failures >= MOST_FAILURES {
+            error!(failures, "runners cannot be kept alive");
+            self.queue().fail_all();
+            self.broken.cancel();
+            return;
+        }
+        let pause = FIRST_PAUSE * 2_u32.pow(failures - 1);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {
+                self.queue().may_retry(role);
+                self.dispatch();
+            }
+            () = self.closed.cancelled() => {}
+        }
+    }
+
+    /// A ready runner: forked if there is a template, fresh otherwise.
+    async fn make(self: &Arc<Self>, role: Role) -> Result<Runner, StartError> {
+        let mut template = self.template.lock().await;
+        if let Some(forkable) = template.as_mut() {
+            match self.factory.fork(forkable, role).await {
+                Ok(starting) => {
+                    drop(template);
+                    return starting.ready().await;
+                }
+                Err(error) => {
+                    warn!(%error, "runner template lost; starting fresh runners until there is a new one");
+                    *template = None;
+                    let pool = Arc::clone(self);
+                    tokio::spawn(async move { pool.add_template().await });
+                }
+            }
+        }
+        drop(template);
+        self.factory.start(role)?.ready().await
+    }
+
+    fn add_template(self: Arc<Self>) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        // Boxed: making a runner may lead to making a template, whose loss leads here.
+        Box::pin(async move {
+            match self.factory.start_template().await {
+                Ok(template) if !self.closed.is_cancelled() => *self.template.lock().await = Some(template),
+                Ok(template) => template.stop().await,
+                Err(error) => warn!(%error, "no runner template: runners start fresh"),
+            }
+            self.queue().desired = self.size.concurrency + self.size.spare;
+            self.dispatch();
+        })
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease {
+    /// Runs an assignment. When this returns, the runner is free again, or its successor is on its way.
+    pub async fn run(mut self, assignment: Assignment) -> Report {
+        let pool = Arc::clone(&self.pool);
+        match self.grant.take() {
+            Some(Grant::Exclusive(member, runner)) => {
+                // While it runs, only the place is held: should this future be dropped, the runner dies.
+                self.grant = Some(Grant::Running(member));
+                let (runner, report) = runner.invoke(assignment).await;
+                self.grant = None;
+                pool.note_instances(&report, queue::Place::Runner(member));
+                match runner {
+                    Some(runner) => pool.give_back(member, runner, self.wish.source),
+                    None => pool.lose(member),
+                }
+                report
+            }
+            Some(Grant::Shared(runner)) => {
+                self.grant = Some(Grant::SharedRunning);
+                let report = runner.invoke(assignment, pool.max_output_bytes).await;
+                self.grant = None;
+                pool.note_instances(&report, queue::Place::Shared);
+                pool.queue().end_shared();
+                pool.dispatch();
+                report
+            }
+            _ => unreachable!("a lease is granted with something to run on"),
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        match self.grant.take() {
+            Some(Grant::Exclusive(member, runner)) => self.pool.give_back(member, runner, self.wish.source),
+            Some(Grant::Running(member)) => self.pool.lose(member),
+            Some(Grant::Shared(_) | Grant::SharedRunning) => {
+                self.pool.queue().end_shared();
+                self.pool.dispatch();
+            }
+            None => {}
+        }
+    }
+}
+
+impl Pool {
+    fn give_back(self: &Arc<Self>, member: u64, runner: Runner, source: u64) {
+        let unwanted = self.queue().give_back(member, runner, source);
+        if let Some(runner) = unwanted {
+            tokio::spawn(runner.stop());
+        }
+        self.dispatch();
+    }
+
+    fn lose(self: &Arc<Self>, member: u64) {
+        let instances = self.queue().lose(member);
+        if instances > 0 {
+            info!(instances, "class instances lost with their runner");
+        }
+        self.dispatch();
+    }
+
+    fn note_instances(&self, report: &Report, place: queue::Place) {
+        if let Ending::Answered(done, _) = &report.ending {
+            if let Some(dropped) = &done.dropped_instance {
+                info!(instance = dropped, "class instance dropped: least recently used of too many");
+                self.queue().forget_instance(dropped);
+            }
+            if let Some(instance) = &done.instance {
+                self.queue().note_instance(instance.id.clone(), place);
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `POST /execute`: a `FunctionRequest` in, a `FunctionResponse` or a stream of events out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use farcall_protocol::{FunctionRequest, RequestError};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::Worker;
+use super::http::{HttpError, authorize, json_response};
+use super::stream::stream;
+use crate::job::Job;
+use crate::runner::Follower;
+
+/// Sets a request's execution timeout, in seconds.
+const TIMEOUT_HEADER: &str = "farcall-timeout";
+
+/// Names a job in the log; the platform sets it.
+const REQUEST_ID_HEADER: &str = "x-request-id";
+
+/// Events a client may lag behind.
+const WAITING_EVENTS: usize = 256;
+
+pub(super) async fn execute(State(worker): State<Arc<Worker>>, request: Request) -> Response {
+    match accept(&worker, request).await {
+        Ok(response) => response,
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn accept(worker: &Arc<Worker>, request: Request) -> Result<Response, HttpError> {
+    authorize(worker, request.headers())?;
+    if worker.draining.is_cancelled() {
+        return Err(HttpError::Draining);
+    }
+    let (parts, body) = request.into_parts();
+    let timeout = timeout(&parts.headers)?;
+    let body = read(body, worker.max_body_bytes).await?;
+    if let Err(error @ RequestError::NotJson(_)) = FunctionRequest::parse(&body) {
+        return Err(HttpError::NotJson(error.to_string()));
+    }
+    let wants_events = parts
+        .headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|value| value.contains("text/event-stream")));
+    let mut job = Job::new(job_id(&parts.headers), body);
+    job.timeout = timeout;
+    if wants_events {
+        let (follower, events) = mpsc::channel(WAITING_EVENTS);
+        job.stream = true;
+        return Ok(stream(Running::start(worker, job, Some(follower)), events));
+    }
+    let body = Running::start(worker, job, None).answer().await;
+    Ok(json_response(StatusCode::OK, Body::from(body)))
+}
+
+/// A job of a client that waits for it. Dropping this cancels the job, if the worker is set to.
+#[derive(Debug)]
+pub(super) struct Running {
+    answer: oneshot::Receiver<Vec<u8>>,
+    cancel: Option<DropGuard>,
+}
+
+impl Running {
+    fn start(worker: &Arc<Worker>, mut job: Job, follower: Option<Follower>) -> Self {
+        let cancelled = worker.cancelled.child_token();
+        job.cancelled = cancelled.clone();
+        job.follower = follower;
+        let (sender, answer) = oneshot::channel();
+        let running = Arc::clone(worker);
+        // A task of its own: the job ends properly whatever becomes of the connection.
+        worker.jobs.spawn(async move {
+            let outcome = running.supervisor.execute(job).await;
+            let _ = sender.send(outcome.into_response().to_json());
+        });
+        Self { answer, cancel: worker.cancel_on_disconnect.then(|| CancellationToken::drop_guard(cancelled)) }
+    }
+
+    /// Waits for the answer: a `FunctionResponse` as JSON.
+    pub(super) async fn answer(mut self) -> Vec<u8> {
+        let answer = (&mut self.answer).await.unwrap_or_default();
+        self.cancel.take().map(DropGuard::disarm);
+        answer
+    }
+}
+
+async fn read(body: Body, limit: usize) -> Result<Bytes, HttpError> {
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(HttpError::TooLarge(limit)),
+        Err(error) => Err(HttpError::Unreadable(error.to_string())),
+    }
+}
+
+fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, HttpError> {
+    let Some(value) = headers.get(TIMEOUT_HEADER) else { return Ok(None) };
+    let seconds = value.to_str().ok().and_then(|value| value.parse::<f64>().ok());
+    let timeout = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    timeout.filter(|timeout| !timeout.is_zero()).map(Some).ok_or(HttpError::BadTimeout(TIMEOUT_HEADER))
+}
+
+fn job_id(headers: &HeaderMap) -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let given = headers.get(REQUEST_ID_HEADER).and_then(|value| value.to_str().ok());
+    let is_printable =
+        |id: &&str| !id.is_empty() && id.len() <= 100 && id.chars().all(|c| c.is_ascii_graphic());
+    given
+        .filter(is_printable)
+        .map_or_else(|| format!("http-{}", NEXT.fetch_add(1, Ordering::Relaxed)), str::to_owned)
+}

@@ -1,0 +1,62 @@
+//! A call as server-sent events: `output` as it prints, `chunk` as its generator yields, one `result` at the
+//! end.
+
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use farcall_protocol::frame::Encoding;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::execute::Running;
+use crate::runner::Event;
+
+/// Events encoded ahead of the connection. The job's own queue is the one that holds it up.
+const ENCODED_AHEAD: usize = 4;
+
+/// Answers with the events of a running job. The job is cancelled when the client goes away.
+pub(super) fn stream(running: Running, mut events: mpsc::Receiver<Event>) -> Response {
+    let (sender, body) = mpsc::channel::<Result<Bytes, std::convert::Infallible>>(ENCODED_AHEAD);
+    tokio::spawn(async move {
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = sender.closed() => return, // drops `running`
+            };
+            let Some(event) = event else { break };
+            if sender.send(Ok(encode(&event))).await.is_err() {
+                return;
+            }
+        }
+        let answer = tokio::select! {
+            answer = running.answer() => answer,
+            () = sender.closed() => return,
+        };
+        let _ =
+            sender.send(Ok([b"event: result\ndata: ".as_slice(), &answer, b"\n\n"].concat().into())).await;
+    });
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    (headers, Body::from_stream(ReceiverStream::new(body))).into_response()
+}
+
+fn encode(event: &Event) -> Bytes {
+    match event {
+        Event::Output(text) => format!("event: output\ndata: {}\n\n", json!({"text": text})).into(),
+        Event::Chunk(chunk, body) => {
+            let data = match (chunk.encoding, std::str::from_utf8(body)) {
+                (Encoding::Json, Ok(value)) => {
+                    format!("{{\"index\":{},\"json_result\":{value}}}", chunk.index)
+                }
+                (_, Ok(pickle)) => json!({"index": chunk.index, "result": pickle}).to_string(),
+                (_, Err(_)) => {
+                    json!({"index": chunk.index, "result": BASE64_STANDARD.encode(body)}).to_string()
+                }
+            };
+            format!("event: chunk\ndata: {data}\n\n").into()
+        }
+    }
+}
