@@ -87,13 +87,13 @@ impl OutputBuffer {
     /// The text, with bytes that are no UTF-8 replaced and a line where something was left out.
     pub(super) fn into_text(self) -> String {
         let mut bytes = self.head;
-        let tail = Vec::from(self.tail);
+        let whole_tail = Vec::from(self.tail);
         if self.dropped == 0 {
-            bytes.extend_from_slice(&tail);
+            bytes.extend_from_slice(&whole_tail);
             return String::from_utf8(bytes).unwrap_or_else(|error| lossy(error.as_bytes()));
         }
-        let (head, tail) = (without_cut_end(&bytes), without_cut_start(&tail));
-        let dropped = self.dropped + (bytes.len() - head.len());
+        let (head, tail) = (without_cut_end(&bytes), without_cut_start(&whole_tail));
+        let dropped = self.dropped + (bytes.len() - head.len()) + (whole_tail.len() - tail.len());
         format!("{}\n[farcall: {dropped} bytes of output left out]\n{}", lossy(head), lossy(tail))
     }
 }
@@ -104,19 +104,22 @@ fn lossy(bytes: &[u8]) -> String {
 
 /// Without the beginning of a character whose end was dropped.
 fn without_cut_end(bytes: &[u8]) -> &[u8] {
-    match std::str::from_utf8(&bytes[bytes.len().saturating_sub(3)..]) {
-        Err(error) if error.error_len().is_none() => {
-            &bytes[..bytes.len().saturating_sub(3) + error.valid_up_to()]
-        }
-        _ => bytes,
-    }
+    // Judged from where its last character begins: what is before it may be no UTF-8 at all.
+    let last =
+        (bytes.len().saturating_sub(3)..bytes.len()).rev().find(|&index| !is_continuation(bytes[index]));
+    let is_cut =
+        |start: usize| std::str::from_utf8(&bytes[start..]).is_err_and(|error| error.error_len().is_none());
+    &bytes[..last.filter(|&start| is_cut(start)).unwrap_or(bytes.len())]
 }
 
 /// Without the end of a character whose beginning was dropped.
 fn without_cut_start(bytes: &[u8]) -> &[u8] {
-    let is_continuation = |byte: &u8| byte & 0b1100_0000 == 0b1000_0000;
-    let cut = bytes.iter().take(3).take_while(|byte| is_continuation(byte)).count();
+    let cut = bytes.iter().take(3).take_while(|byte| is_continuation(**byte)).count();
     &bytes[cut..]
+}
+
+fn is_continuation(byte: u8) -> bool {
+    byte & 0b1100_0000 == 0b1000_0000
 }
 
 #[cfg(test)]
@@ -149,7 +152,14 @@ mod tests {
     #[test]
     fn characters_are_not_cut_in_half() {
         let cut = text(6, &["aaé".as_bytes(), b"bbbbbb", "éc".as_bytes()]);
-        assert_eq!(cut, "aa\n[farcall: 7 bytes of output left out]\néc");
-        assert!(!text(4, &["aéb".as_bytes(), "c€d".as_bytes()]).contains('\u{fffd}'));
+        assert_eq!(cut, "aa\n[farcall: 8 bytes of output left out]\néc");
+        assert_eq!(
+            text(8, &["éaéb".as_bytes(), b"cccc", "a€d".as_bytes()]),
+            "éa\n[farcall: 8 bytes of output left out]\n€d"
+        );
+        assert_eq!(
+            text(4, &["aéb".as_bytes(), "c€".as_bytes()]),
+            "a\n[farcall: 7 bytes of output left out]\n"
+        );
     }
 }
