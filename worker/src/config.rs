@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct Config {
     /// `FARCALL_PYTHON`
     pub python: Option<PathBuf>,
+    /// `FARCALL_LIBPYTHON`
+    pub libpython: LibpythonUse,
     /// `VIRTUAL_ENV`
     pub virtual_environment: Option<PathBuf>,
     /// `PATH`
@@ -30,6 +32,15 @@ pub struct Config {
     pub start_timeout: Duration,
 }
 
+/// Whether runners load an interpreter's shared library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LibpythonUse {
+    /// Where there is one.
+    Auto,
+    /// Not even then: the interpreter's executable is run.
+    Never,
+}
+
 /// A variable with its documentation.
 #[derive(Debug, Clone, Copy)]
 pub struct Variable {
@@ -47,6 +58,11 @@ pub const VARIABLES: &[Variable] = &[
         name: "FARCALL_PYTHON",
         default: "the active virtual environment's, then `python3` on `PATH`",
         description: "The interpreter that runs user code: a path, or a name to look up on `PATH`. CPython 3.10 or later.",
+    },
+    Variable {
+        name: "FARCALL_LIBPYTHON",
+        default: "`auto`",
+        description: "`auto` loads the interpreter's shared library where there is one; `never` runs the interpreter's executable instead of loading its shared library.",
     },
     Variable {
         name: "FARCALL_CACHE_DIR",
@@ -112,12 +128,21 @@ impl Config {
             Some("1" | "true" | "yes" | "on") => Ok(true),
             Some(value) => Err(ConfigError { variable: name, value: value.to_owned(), expected: "0 or 1" }),
         };
+        let libpython = match text("FARCALL_LIBPYTHON").as_deref() {
+            None | Some("auto") => LibpythonUse::Auto,
+            Some("never") => LibpythonUse::Never,
+            Some(value) => {
+                let (variable, value) = ("FARCALL_LIBPYTHON", value.to_owned());
+                return Err(ConfigError { variable, value, expected: "auto or never" });
+            }
+        };
         let cache = path("FARCALL_CACHE_DIR")
             .or_else(|| path("XDG_CACHE_HOME").map(|cache| cache.join("farcall")))
             .or_else(|| path("HOME").map(|home| home.join(".cache/farcall")));
         let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Ok(Self {
             python: path("FARCALL_PYTHON"),
+            libpython,
             virtual_environment: path("VIRTUAL_ENV"),
             path: text("PATH").unwrap_or_default(),
             cache_directory: cache.unwrap_or_else(|| std::env::temp_dir().join("farcall-cache")),
@@ -165,6 +190,8 @@ mod tests {
         assert_eq!(error, r#"FARCALL_MAX_INSTANCES="many" is not a whole number above 0"#);
         let error = read(&[("FARCALL_FRESH_NAMESPACE", "2")]).unwrap_err().to_string();
         assert_eq!(error, r#"FARCALL_FRESH_NAMESPACE="2" is not 0 or 1"#);
+        let error = read(&[("FARCALL_LIBPYTHON", "sometimes")]).unwrap_err().to_string();
+        assert_eq!(error, r#"FARCALL_LIBPYTHON="sometimes" is not auto or never"#);
         assert!(read(&[("FARCALL_MAX_RESULT_MB", "0")]).is_err());
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Config, LibpythonUse};
 use crate::subprocess::SubprocessError;
 
 /// Oldest minor version of Python 3 that works: the runner uses its stable ABI.
@@ -90,12 +90,19 @@ pub enum InterpreterError {
 impl Interpreter {
     /// Finds the interpreter the configuration asks for and checks that it can be used.
     pub async fn find(config: &Config) -> Result<Self, InterpreterError> {
-        let path = locate(config)?;
-        if let Some(known) = memory::recall(&config.cache_directory, &path) {
+        let mut interpreter = Self::identify(config, &locate(config)?).await?;
+        if config.libpython == LibpythonUse::Never {
+            interpreter.libpython = None; // only here: what is remembered holds for every setting
+        }
+        Ok(interpreter)
+    }
+
+    async fn identify(config: &Config, path: &Path) -> Result<Self, InterpreterError> {
+        if let Some(known) = memory::recall(&config.cache_directory, path) {
             return Ok(known);
         }
-        let interpreter = probe::probe(&path).await?;
-        memory::remember(&config.cache_directory, &path, &interpreter);
+        let interpreter = probe::probe(path).await?;
+        memory::remember(&config.cache_directory, path, &interpreter);
         Ok(interpreter)
     }
 
