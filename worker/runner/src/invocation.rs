@@ -96,14 +96,26 @@ impl Executor {
         } else {
             value
         };
-        if value.is_instance(&kinds.getattr("Generator")?)? {
+        if is_made_by(&kinds, "generator", "Generator", &value)? {
             return py.import("builtins")?.call_method1("list", (value,));
         }
-        if value.is_instance(&kinds.getattr("AsyncGenerator")?)? {
+        if is_made_by(&kinds, "async_generator", "AsyncGenerator", &value)? {
             return self.event_loop.run(&helpers(py)?.call_method1("collect", (value,))?);
         }
         Ok(value)
     }
+}
+
+/// Whether `value` is a generator, or of a class that derives from the abstract one. `isinstance` would also
+/// take any object that happens to have a generator's methods, such as a channel, and exhaust it.
+fn is_made_by(
+    kinds: &Bound<'_, PyModule>,
+    concrete: &str,
+    declared: &str,
+    value: &Bound<'_, PyAny>,
+) -> PyResult<bool> {
+    let declared = kinds.getattr(declared)?;
+    Ok(value.is_instance(&kinds.getattr(concrete)?)? || value.get_type().mro().contains(declared)?)
 }
 
 fn function<'py>(namespace: &Bound<'py, PyDict>, name: &str) -> Result<Bound<'py, PyAny>, Failure> {

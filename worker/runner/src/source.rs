@@ -100,6 +100,8 @@ impl Sources {
         fs::create_dir_all(&directory)?;
         let path = directory.join(file_name(source.name));
         fs::write(&path, source.code)?;
+        // As text: a `Path` would become a pathlib object, which `inspect` cannot use as `__file__`.
+        let path = path.to_string_lossy();
 
         let name = format!("{MODULE_PREFIX}{hash}__");
         let module = PyModule::new(py, &name)?;
