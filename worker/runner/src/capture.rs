@@ -172,6 +172,7 @@ impl RawStream {
     }
 
     #[getter]
+    #[expect(clippy::unused_self, reason = "Python calls it as a method")]
     fn closed(&self) -> bool {
         false
     }
@@ -182,6 +183,7 @@ impl RawStream {
     }
 
     #[getter]
+    #[expect(clippy::unused_self, reason = "Python calls it as a method")]
     fn mode(&self) -> &'static str {
         "wb"
     }

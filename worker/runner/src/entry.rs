@@ -1,7 +1,7 @@
 //! From the loaded library to the loop that serves invocations.
 
 use std::ffi::{c_char, c_int};
-use std::path::PathBuf;
+use std::path::Path;
 
 use farcall_protocol::frame::{FromRunner, Ready, Setup, ToRunner};
 use pyo3::exceptions::PyRuntimeError;
@@ -44,7 +44,7 @@ fn main(py: Python<'_>) -> PyResult<()> {
         return Err(PyRuntimeError::new_err("the supervisor did not begin with a setup frame"));
     };
     let Setup { scratch, max_instances } = setup;
-    let mut executor = Executor::new(PathBuf::from(scratch), max_instances, capture);
+    let mut executor = Executor::new(Path::new(&scratch), max_instances, capture);
     channel.send(py, &FromRunner::Ready(Ready { python_version: version(py)? }), &[])?;
     while let Some((message, body)) = channel.receive(py)? {
         match message {

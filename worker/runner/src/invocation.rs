@@ -1,6 +1,6 @@
 //! One invocation, from the request's bytes to the answer.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use farcall_protocol::frame::{Done, Encoding, Instance, Invoke, Outcome};
 use farcall_protocol::{FunctionRequest, Target};
@@ -30,10 +30,10 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    pub(crate) fn new(scratch: PathBuf, max_instances: usize, capture: Capture) -> Self {
+    pub(crate) fn new(scratch: &Path, max_instances: usize, capture: Capture) -> Self {
         Self {
-            sources: Sources::new(&scratch),
-            shipped: ShippedFiles::new(&scratch),
+            sources: Sources::new(scratch),
+            shipped: ShippedFiles::new(scratch),
             instances: Instances::new(max_instances),
             event_loop: EventLoop::default(),
             capture,
