@@ -11,9 +11,10 @@ PATHS ?= examples
 # More arguments for `make bench`, such as BENCH="--runs 50".
 BENCH ?=
 
-TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 FARCALL := $(TARGET)/release/farcall
-RUNNER := $(TARGET)/release/libfarcall_runner.so
+# Absolute: the build script that reads it runs in its package's directory.
+RUNNER := $(abspath $(TARGET)/release/libfarcall_runner.so)
 VENV := $(CURDIR)/.venv
 # Seen working with rust-toolchain.toml; used only where the machine has none of its own.
 NEXTEST_VERSION := 0.9.143
