@@ -59,7 +59,6 @@ impl RunnerLibrary {
     }
 
     #[cfg(not(bundled_runner))]
-    #[expect(clippy::unnecessary_wraps, reason = "the bundled form can fail")]
     fn open_with(_inheritable: bool) -> Result<Self, LibraryError> {
         let executable = std::env::current_exe().map_err(LibraryError::Open)?;
         let path = executable.with_file_name("libfarcall_runner.so");

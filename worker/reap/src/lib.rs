@@ -64,6 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::zombie_processes, reason = "the test reaps it itself")]
     fn an_ended_child_is_named_then_reaped_with_its_peak_memory() {
         let child = std::process::Command::new("sh").args(["-c", "exit 3"]).spawn().expect("sh starts");
         let pid = Pid::from_child(&child);

@@ -19,6 +19,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// The request is wrong.
+    #[expect(clippy::needless_pass_by_value, reason = "it ends in `map_err`, which passes values")]
     pub(crate) fn rejected(error: impl ToString) -> Self {
         Self { outcome: Outcome::Rejected, error: error.to_string() }
     }

@@ -70,7 +70,7 @@ impl Executor {
         let mut instance = InstanceNote::default();
         let encoded = self.prepare(py, invoke, request, &mut instance).and_then(|call| {
             let value = call.begin().and_then(|value| self.settle(value, &call, invoke));
-            self.encode(py, &call, invoke, value)
+            call.encode(py, invoke, value)
         });
         self.end(py, invoke, encoded, instance)
     }
@@ -167,20 +167,6 @@ impl Executor {
             emitter.emit(&item?)?;
         }
         Ok(None)
-    }
-
-    fn encode<'py>(
-        &self,
-        py: Python<'py>,
-        call: &Call<'py>,
-        invoke: &Invoke,
-        value: PyResult<Option<Bound<'py, PyAny>>>,
-    ) -> Encoded {
-        match value {
-            Ok(Some(value)) => payload::encode(&value, &call.format, invoke.max_result_bytes),
-            Ok(None) => Ok((Encoding::None, Vec::new())),
-            Err(error) => Err(Failure::of_call(py, &error, call.bare_traceback)),
-        }
     }
 }
 

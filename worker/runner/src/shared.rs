@@ -63,7 +63,7 @@ impl Server {
         drop(channel);
         match frame {
             None => self.0.event_loop.call_method0(py, "stop").map(drop),
-            Some(Frame { message: ToRunner::Invoke(invoke), body, .. }) => self.invoke(py, invoke, &body),
+            Some(Frame { message: ToRunner::Invoke(invoke), body, .. }) => self.invoke(py, &invoke, &body),
             Some(Frame { message: ToRunner::Cancel { id }, .. }) => {
                 let task = self.0.tasks.borrow().get(&id).map(|task| task.clone_ref(py));
                 task.map_or(Ok(()), |task| task.call_method0(py, "cancel").map(drop))
@@ -74,21 +74,24 @@ impl Server {
 }
 
 impl Server {
-    fn invoke(&self, py: Python<'_>, invoke: Invoke, request: &[u8]) -> PyResult<()> {
+    fn invoke(&self, py: Python<'_>, invoke: &Invoke, request: &[u8]) -> PyResult<()> {
         let mut instance = InstanceNote::default();
         let mut executor = self.0.executor.borrow_mut();
-        executor.enter(py, &invoke);
-        let call = match executor.prepare(py, &invoke, request, &mut instance) {
+        executor.enter(py, invoke);
+        let call = match executor.prepare(py, invoke, request, &mut instance) {
             Ok(call) => call,
-            Err(failure) => return self.answer(py, &executor, &invoke, Err(failure), instance),
+            Err(failure) => {
+                drop(executor);
+                return self.answer(py, invoke, Err(failure), instance);
+            }
         };
         drop(executor); // the user's function may take long and come back here
-        let started = call.begin().and_then(|value| self.start(&call, &invoke, &value, instance.clone()));
+        let started = call.begin().and_then(|value| self.start(&call, invoke, &value, instance.clone()));
         match started {
             Ok(()) => Ok(()),
             Err(error) => {
                 let failure = Failure::of_call(py, &error, call.bare_traceback);
-                self.answer(py, &self.0.executor.borrow(), &invoke, Err(failure), instance)
+                self.answer(py, invoke, Err(failure), instance)
             }
         }
     }
@@ -121,14 +124,16 @@ impl Server {
     fn answer(
         &self,
         py: Python<'_>,
-        executor: &Executor,
         invoke: &Invoke,
         encoded: Encoded,
         instance: InstanceNote,
     ) -> PyResult<()> {
         self.0.tasks.borrow_mut().remove(&invoke.id);
+        let executor = self.0.executor.borrow();
         let (done, body) = executor.end(py, invoke, encoded, instance);
-        py.detach(|| executor.sender().clone().send(&FromRunner::Done(done), &body))?;
+        let sender = executor.sender().clone();
+        drop(executor);
+        py.detach(|| sender.send(&FromRunner::Done(done), &body))?;
         Ok(())
     }
 }
@@ -159,7 +164,6 @@ impl Finish {
                 Err(error) => Err(Failure::of_call(py, &error, self.bare_traceback)),
             }
         };
-        let executor = self.server.executor.borrow();
-        Server(Rc::clone(&self.server)).answer(py, &executor, &self.invoke, encoded, self.instance.clone())
+        Server(Rc::clone(&self.server)).answer(py, &self.invoke, encoded, self.instance.clone())
     }
 }

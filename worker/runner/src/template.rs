@@ -66,14 +66,14 @@ pub(crate) fn fork(
         return refuse(channel);
     }
     match fork_twice()? {
-        None => {
+        Fork::Child => {
             channel.replace(socket.as_fd())?;
             rustix::process::setpgid(None, None).map_err(io::Error::from)?;
             use_output(output.as_fd())?;
             capture.forget_spawned();
             Ok(Forked::Runner)
         }
-        Some(pid) => {
+        Fork::Parent(pid) => {
             let pid = pid.map(|pid| pid.as_raw_nonzero().get().cast_unsigned());
             py.detach(|| channel.sender().send(&FromRunner::Forked { pid }, &[]))?;
             Ok(Forked::Template)
@@ -93,9 +93,16 @@ fn is_single_threaded() -> bool {
     fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1)
 }
 
-/// `None` in the new process; in this one its process id, or `None` inside if it could not be made.
+/// The two processes after forking.
+enum Fork {
+    /// The new one.
+    Child,
+    /// This one, with the new one's process id if it could be made.
+    Parent(Option<Pid>),
+}
+
 #[expect(unsafe_code, reason = "fork has no safe binding")]
-fn fork_twice() -> io::Result<Option<Option<Pid>>> {
+fn fork_twice() -> io::Result<Fork> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     // SAFETY: the GIL is held; the three `PyOS_` calls are what CPython's own `os.fork` does around it.
     unsafe { pyo3::ffi::PyOS_BeforeFork() };
@@ -107,7 +114,7 @@ fn fork_twice() -> io::Result<Option<Option<Pid>>> {
         if grandchild == 0 {
             // SAFETY: this is the forked process, on the thread that forked.
             unsafe { pyo3::ffi::PyOS_AfterFork_Child() };
-            return Ok(None);
+            return Ok(Fork::Child);
         }
         let _ = rustix::io::write(&writer, &grandchild.to_le_bytes());
         // SAFETY: ends this process without running exit handlers, which belong to the template.
@@ -122,5 +129,5 @@ fn fork_twice() -> io::Result<Option<Option<Pid>>> {
         while waitpid(Some(child), WaitOptions::empty()).is_err_and(|error| error == Errno::INTR) {}
     }
     // A failed fork wrote -1, or nothing.
-    Ok(Some(Pid::from_raw(i32::from_le_bytes(grandchild).max(0)).filter(|_| read == 4)))
+    Ok(Fork::Parent(Pid::from_raw(i32::from_le_bytes(grandchild).max(0)).filter(|_| read == 4)))
 }

@@ -86,14 +86,14 @@ pub(super) async fn run(
     if options.json {
         terminal.line(&serde_json::to_string(&json!({"ok": can_run, "checks": checks}))?);
     } else {
-        checks.iter().for_each(|check| show(check, terminal));
+        checks.iter().for_each(|check| show(check, *terminal));
         let summary = if can_run { "the worker can run" } else { "the worker cannot run" };
         terminal.line(&terminal.paint(if can_run { Tone::Good } else { Tone::Bad }, summary));
     }
     Ok(u8::from(!can_run).into())
 }
 
-fn show(check: &Check, terminal: &Terminal) {
+fn show(check: &Check, terminal: Terminal) {
     let (mark, tone) = match check.verdict {
         Verdict::Ok => ("✓", Tone::Good),
         Verdict::Missing => ("-", Tone::Warning),

@@ -31,7 +31,9 @@ A file holds one FunctionRequest, bare or as {\"input\": {...}}, and optionally 
 Files of a directory run in the order of their names and share one runner, so state lives
 from one to the next. Exit code: 0 all as expected, 1 not, 64 nothing could be run.")]
 pub(super) struct Options {
-    /// Request files, or directories of *.json [default: ./test_input.json, as `RunPod`'s local test]
+    #[arg(
+        help = "Request files, or directories of *.json [default: ./test_input.json, as RunPod's local test]"
+    )]
     paths: Vec<PathBuf>,
     /// Run this request instead of a file
     #[arg(long = "test_input", visible_alias = "test-input", value_name = "JSON", conflicts_with = "paths")]
@@ -86,7 +88,8 @@ pub(super) async fn run(
                 Report { file: &case.name, ok: failures.is_empty(), duration_ms, response: &response };
             terminal.line(&serde_json::to_string(&report)?);
         } else {
-            show(case, &response, duration, &failures, options.output, terminal);
+            let report = Shown { case, response: &response, duration, failures: &failures };
+            report.show(options.output, *terminal);
         }
     }
     if !options.json {
@@ -98,36 +101,41 @@ pub(super) async fn run(
     Ok(u8::from(failed > 0).into())
 }
 
-fn show(
-    case: &Case,
-    response: &FunctionResponse,
+/// A case that has run, on its way to a person.
+#[derive(Debug)]
+struct Shown<'a> {
+    case: &'a Case,
+    response: &'a FunctionResponse,
     duration: Duration,
-    failures: &[String],
-    with_output: bool,
-    terminal: &Terminal,
-) {
-    let (mark, tone) = if failures.is_empty() { ("✓", Tone::Good) } else { ("✗", Tone::Bad) };
-    let milliseconds = format!("{:7.1} ms", duration.as_secs_f64() * 1e3);
-    let answer = if failures.is_empty() { answer(response) } else { failures[0].clone() };
-    terminal.line(&format!(
-        "{} {:32} {}  {answer}",
-        terminal.paint(tone, mark),
-        case.name,
-        terminal.paint(Tone::Faint, &milliseconds)
-    ));
-    for failure in failures.iter().skip(1) {
-        terminal.line(&indent(failure, 4));
-    }
-    let sections = [
-        ("error", response.error.as_deref().filter(|_| !failures.is_empty())),
-        ("output", response.stdout.as_deref().filter(|_| with_output || !failures.is_empty())),
-    ];
-    for (title, text) in sections {
-        if let Some(text) = text.filter(|text| !text.is_empty()) {
-            if !failures.is_empty() {
-                terminal.line(&indent(&format!("{title}:"), 4));
+    failures: &'a [String],
+}
+
+impl Shown<'_> {
+    fn show(&self, with_output: bool, terminal: Terminal) {
+        let Self { case, response, duration, failures } = *self;
+        let (mark, tone) = if failures.is_empty() { ("✓", Tone::Good) } else { ("✗", Tone::Bad) };
+        let milliseconds = format!("{:7.1} ms", duration.as_secs_f64() * 1e3);
+        let answer = if failures.is_empty() { answer(response) } else { failures[0].clone() };
+        terminal.line(&format!(
+            "{} {:32} {}  {answer}",
+            terminal.paint(tone, mark),
+            case.name,
+            terminal.paint(Tone::Faint, &milliseconds)
+        ));
+        for failure in failures.iter().skip(1) {
+            terminal.line(&indent(failure, 4));
+        }
+        let sections = [
+            ("error", response.error.as_deref().filter(|_| !failures.is_empty())),
+            ("output", response.stdout.as_deref().filter(|_| with_output || !failures.is_empty())),
+        ];
+        for (title, text) in sections {
+            if let Some(text) = text.filter(|text| !text.is_empty()) {
+                if !failures.is_empty() {
+                    terminal.line(&indent(&format!("{title}:"), 4));
+                }
+                terminal.line(&terminal.paint(Tone::Faint, &indent(text, 6)));
             }
-            terminal.line(&terminal.paint(Tone::Faint, &indent(text, 6)));
         }
     }
 }

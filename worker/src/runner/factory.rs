@@ -70,11 +70,16 @@ pub enum StartError {
     NoFork,
 }
 
-/// Both ends of what connects a runner to the supervisor.
-struct Connection {
+/// What the supervisor keeps of a runner besides its process.
+struct Parts {
     channel: Channel,
     output: OutputPipe,
     scratch: TempDir,
+}
+
+/// Both ends of what connects a runner to the supervisor.
+struct Connection {
+    parts: Parts,
     their_socket: OwnedFd,
     their_output: OwnedFd,
 }
@@ -99,25 +104,26 @@ impl Factory {
 
     /// Starts a process of its own; it becomes ready while the caller does something else.
     pub fn start(&self, role: Role) -> Result<Starting, StartError> {
-        let connection = Connection::new()?;
+        let Connection { parts, their_socket, their_output } = Connection::new()?;
         let system = |doing| move |source: io::Error| StartError::System { doing, source };
-        let second = connection.their_output.try_clone().map_err(system("make its output pipe"))?;
+        let second = their_output.try_clone().map_err(system("make its output pipe"))?;
         let mut command = self.command().map_err(system("find this program's own file"))?;
         command
             // Standard input is the one descriptor that can be handed over without a race or `unsafe`.
-            .stdin(Stdio::from(connection.their_socket))
-            .stdout(Stdio::from(connection.their_output))
+            .stdin(Stdio::from(their_socket))
+            .stdout(Stdio::from(their_output))
             .stderr(Stdio::from(second));
         let process = Process::spawn(&mut command).map_err(system("start the process"))?;
         drop(command); // it holds copies of the runner's descriptors
-        self.set_up(role, process, connection.channel, connection.output, connection.scratch)
+        self.set_up(role, process, parts)
     }
 
     /// Forks a template.
     pub async fn fork(&self, template: &mut Template, role: Role) -> Result<Starting, StartError> {
         let connection = Connection::new()?;
         let process = template.fork(&connection.their_socket, &connection.their_output).await?;
-        self.set_up(role, process, connection.channel, connection.output, connection.scratch)
+        let Connection { parts, .. } = connection;
+        self.set_up(role, process, parts)
     }
 
     /// Starts a template and waits until it can be forked.
@@ -125,14 +131,8 @@ impl Factory {
         self.start(Role::Template)?.ready().await.map(Template::new)
     }
 
-    fn set_up(
-        &self,
-        role: Role,
-        process: Process,
-        channel: Channel,
-        output: OutputPipe,
-        scratch: TempDir,
-    ) -> Result<Starting, StartError> {
+    fn set_up(&self, role: Role, process: Process, parts: Parts) -> Result<Starting, StartError> {
+        let Parts { channel, output, scratch } = parts;
         let limits = if role == Role::Template { LimitSettings::default() } else { self.limits };
         let mut runner = Runner {
             limits: Limits::apply(limits, process.pid()),
@@ -175,13 +175,12 @@ impl Connection {
         let scratch = tempfile::Builder::new().prefix("farcall-").tempdir();
         let (ours, theirs) = UnixStream::pair().map_err(system("make its channel"))?;
         let (output, their_output) = OutputPipe::new().map_err(system("make its output pipe"))?;
-        Ok(Self {
+        let parts = Parts {
             scratch: scratch.map_err(system("make a directory for it"))?,
             channel: Channel::new(ours).map_err(system("use its channel"))?,
             output,
-            their_socket: theirs.into(),
-            their_output,
-        })
+        };
+        Ok(Self { parts, their_socket: theirs.into(), their_output })
     }
 }
 

@@ -54,8 +54,8 @@ impl Limits {
     }
 
     fn kills(&self) -> u64 {
-        let groups = self.cgroup.iter().cloned().chain(own_cgroups());
-        groups.filter_map(|group| out_of_memory_kills(&group)).next().unwrap_or(0)
+        let mut groups = self.cgroup.iter().cloned().chain(own_cgroups());
+        groups.find_map(|group| out_of_memory_kills(&group)).unwrap_or(0)
     }
 }
 

@@ -119,7 +119,7 @@ impl Pool {
         self.closed.cancel();
         let runners = self.queue().close();
         let template = self.template.lock().await.take();
-        let stops = runners.into_iter().map(Runner::stop).map(tokio::spawn).collect::<Vec<_>>();
+        let stops = runners.into_iter().map(|runner| tokio::spawn(runner.stop())).collect::<Vec<_>>();
         if let Some(template) = template {
             template.stop().await;
         }
@@ -153,7 +153,7 @@ impl Pool {
     async fn add_runner(self: Arc<Self>) {
         match self.make(Role::Exclusive).await {
             Ok(runner) => {
-                let is_first = self.queue().add(runner);
+                let is_first = self.queue().add(Box::new(runner));
                 self.dispatch();
                 if is_first && self.size.template {
                     self.add_template().await;
@@ -243,7 +243,7 @@ impl Lease {
                 self.grant = None;
                 pool.note_instances(&report, queue::Place::Runner(member));
                 match runner {
-                    Some(runner) => pool.give_back(member, runner, self.wish.source),
+                    Some(runner) => pool.give_back(member, Box::new(runner), self.wish.source),
                     None => pool.lose(member),
                 }
                 report
@@ -277,7 +277,7 @@ impl Drop for Lease {
 }
 
 impl Pool {
-    fn give_back(self: &Arc<Self>, member: u64, runner: Runner, source: u64) {
+    fn give_back(self: &Arc<Self>, member: u64, runner: Box<Runner>, source: u64) {
         let unwanted = self.queue().give_back(member, runner, source);
         if let Some(runner) = unwanted {
             tokio::spawn(runner.stop());

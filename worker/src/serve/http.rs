@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 use super::{Health, Worker};
 
 /// How long an idle connection is kept: the platform's proxies keep theirs for ten minutes.
-const KEEP_ALIVE: Duration = Duration::from_secs(600);
+const KEEP_ALIVE: Duration = Duration::from_mins(10);
 
 /// Pause after a failed accept, which usually means that descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -64,8 +64,8 @@ impl RawStream {
         self.stream.descriptor
     }
 
-    #[getter]
-    fn name(&self) -> &'static str {
+    #[getter(name)]
+    fn bracketed_name(&self) -> &'static str {
         self.stream.bracketed
     }
 

@@ -1,10 +1,14 @@
 //! What is called: found in the namespace the source made, or refused with what there is.
 
 use farcall_protocol::SerializationFormat;
+use farcall_protocol::frame::{Encoding, Invoke};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::failure::Failure;
+use crate::payload;
+
+use super::Encoded;
 
 /// Names listed when the asked-for one does not exist.
 const LISTED_NAMES: usize = 20;
@@ -23,6 +27,20 @@ impl<'py> Call<'py> {
     /// Calls it. Asynchronous code has not run when this returns.
     pub(crate) fn begin(&self) -> PyResult<Bound<'py, PyAny>> {
         self.callable.call(&self.args, Some(&self.kwargs))
+    }
+
+    /// Encodes what it came to; `None` stands for a result that was streamed.
+    pub(crate) fn encode(
+        &self,
+        py: Python<'_>,
+        invoke: &Invoke,
+        value: PyResult<Option<Bound<'py, PyAny>>>,
+    ) -> Encoded {
+        match value {
+            Ok(Some(value)) => payload::encode(&value, &self.format, invoke.max_result_bytes),
+            Ok(None) => Ok((Encoding::None, Vec::new())),
+            Err(error) => Err(Failure::of_call(py, &error, self.bare_traceback)),
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) enum Place {
 #[derive(Debug)]
 pub(super) enum Grant {
     /// A runner of its own.
-    Exclusive(u64, Runner),
+    Exclusive(u64, Box<Runner>),
     /// That runner is at work.
     Running(u64),
     /// A place on the shared runner.
@@ -57,7 +57,7 @@ struct Waiter {
 #[derive(Debug)]
 struct Idle {
     member: u64,
-    runner: Runner,
+    runner: Box<Runner>,
     /// Sources it has loaded, the most recent last.
     sources: VecDeque<u64>,
 }
@@ -146,7 +146,7 @@ impl Queue {
     }
 
     /// A runner is ready. Returns whether it is the first ever.
-    pub(super) fn add(&mut self, runner: Runner) -> bool {
+    pub(super) fn add(&mut self, runner: Box<Runner>) -> bool {
         self.starting -= 1;
         self.failures = 0;
         let member = self.next_member;
@@ -187,7 +187,7 @@ impl Queue {
     }
 
     /// A runner comes back. Returns it if it is not wanted any more.
-    pub(super) fn give_back(&mut self, member: u64, runner: Runner, source: u64) -> Option<Runner> {
+    pub(super) fn give_back(&mut self, member: u64, runner: Box<Runner>, source: u64) -> Option<Box<Runner>> {
         let mut sources = self.leased.remove(&member).unwrap_or_default();
         if self.closed {
             return Some(runner);
@@ -225,16 +225,18 @@ impl Queue {
 
     pub(super) fn health(&self) -> PoolHealth {
         let has_runner = !self.idle.is_empty() || !self.leased.is_empty();
-        match (has_runner, self.next_member) {
-            (true, _) => PoolHealth::Ready,
-            (false, _) if self.failures >= FAILING => PoolHealth::Failing,
-            (false, 1) => PoolHealth::Starting,
-            (false, _) => PoolHealth::Ready, // between a death and its replacement
+        let had_runner = self.next_member > 1;
+        if !has_runner && self.failures >= FAILING {
+            PoolHealth::Failing
+        } else if has_runner || had_runner {
+            PoolHealth::Ready // without one, it is between a death and its replacement
+        } else {
+            PoolHealth::Starting
         }
     }
 
     /// Nobody gets a runner any more. Returns the idle ones.
-    pub(super) fn close(&mut self) -> Vec<Runner> {
+    pub(super) fn close(&mut self) -> Vec<Box<Runner>> {
         self.closed = true;
         self.desired = 0;
         self.waiting.clear();

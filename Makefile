@@ -1,0 +1,89 @@
+# `make` lists the targets. A machine with Rust (rustup), gcc, make and python3 with venv needs nothing by hand.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The interpreter that .venv and bench/.venv-peers are made from.
+PYTHON ?= python3
+# What `make test-handler` runs.
+PATHS ?= examples
+# More arguments for `make bench`, such as BENCH="--runs 50".
+BENCH ?=
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+FARCALL := $(TARGET)/release/farcall
+# Absolute: the build script that reads it runs in its package's directory.
+RUNNER := $(abspath $(TARGET)/release/libfarcall_runner.so)
+VENV := $(CURDIR)/.venv
+# Seen working with rust-toolchain.toml; used only where the machine has none of its own.
+NEXTEST_VERSION := 0.9.143
+DENY_VERSION := 0.20.2
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[.a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build target/release/farcall: one file, the runner library inside
+	cargo build --release --package farcall-runner
+	FARCALL_RUNNER_LIBRARY=$(RUNNER) cargo build --release --package farcall
+
+.PHONY: run
+run: build .venv ## Build, then run every request in examples/ through embedded CPython
+	FARCALL_PYTHON=.venv/bin/python $(FARCALL) test-handler --output examples
+
+.PHONY: test-handler
+test-handler: build .venv ## Run the requests in PATHS="file.json directory ..."
+	FARCALL_PYTHON=.venv/bin/python $(FARCALL) test-handler $(PATHS)
+
+.PHONY: test
+test: .venv ## Run every test
+	@cargo nextest --version >/dev/null 2>&1 || { echo "cargo-nextest is missing: installing it"; \
+		cargo install --locked cargo-nextest@$(NEXTEST_VERSION); }
+	cargo build --package farcall --package farcall-runner
+	FARCALL_TEST_PYTHON=$(VENV)/bin/python cargo nextest run --workspace
+
+# cargo deny's fourth check, advisories, clones a database from the network at every run: it is left to
+# whoever can reach it (`cargo deny check advisories`), so that this target says the same everywhere.
+.PHONY: check
+check: .venv ## Check formatting, lints, types, licences, and that generated files are up to date
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: installing it"; \
+		cargo install --locked cargo-deny@$(DENY_VERSION); }
+	cargo deny check licenses bans sources
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/python examples/make.py --check
+
+.PHONY: bench
+bench: build .venv bench/.venv-peers ## Measure speed against other workers; writes bench/RESULTS.md
+	.venv/bin/python bench/run.py --farcall $(FARCALL) --python .venv/bin/python \
+		--peers bench/.venv-peers/bin/python $(BENCH)
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed here
+	cargo clean
+	rm -rf .venv bench/.venv-peers .mypy_cache .ruff_cache
+
+.PHONY: .venv
+.venv: .venv/.installed ## Prepare .venv, the Python that runs user code here
+
+.PHONY: bench/.venv-peers
+bench/.venv-peers: bench/.venv-peers/.installed
+
+.venv/.installed: requirements-dev.txt
+bench/.venv-peers/.installed: bench/peers/requirements.txt
+
+# $(@D) is the environment, $< its requirements. A failure leaves no stamp, so the next run starts over.
+.venv/.installed bench/.venv-peers/.installed:
+	@echo "preparing $(@D): a virtual environment of $$($(PYTHON) --version) with $$(grep -Eo '^[a-z]+' $< | paste -sd ' ')"
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module" >&2; \
+		echo "hint: apt-get install python3-venv, or give another interpreter: make PYTHON=..." >&2; exit 1; }
+	@rm -rf $(@D)
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
