@@ -236,12 +236,12 @@ impl Queue {
     }
 
     /// Nobody gets a runner any more. Returns the idle ones.
-    pub(super) fn close(&mut self) -> Vec<Box<Runner>> {
+    pub(super) fn close(&mut self) -> Vec<Runner> {
         self.closed = true;
         self.desired = 0;
         self.waiting.clear();
         self.shared = None;
-        self.idle.drain(..).map(|idle| idle.runner).collect()
+        self.idle.drain(..).map(|idle| *idle.runner).collect()
     }
 
     /// What the request at `index` can have now.
