@@ -168,8 +168,11 @@ impl Runner {
             max_instances: spec.max_instances,
         };
         // Far smaller than a socket buffer: it goes at once, and is there when the runner looks.
-        runner.channel.send_now(&ToRunner::Setup(setup)).map_err(system("use its channel"))?;
-        Ok(runner)
+        match runner.channel.send_now(&ToRunner::Setup(setup)) {
+            // It has died already: `ready` tells how, and what it said.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(runner),
+            sent => sent.map(|()| runner).map_err(system("use its channel")),
+        }
     }
 
     /// Waits until the runner is ready.

@@ -11,7 +11,11 @@ use std::sync::{Arc, RwLock};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fs::fstat;
+use rustix::io::fcntl_dupfd_cloexec;
 
+use crate::channel::LOWEST_PRIVATE_DESCRIPTOR;
 use burst::{Burst, Descriptor};
 
 /// Audit events after which something else than Python's streams may write to the descriptors.
@@ -22,13 +26,17 @@ const FLUSH_BEFORE: [&str; 5] =
 #[derive(Debug, Clone)]
 pub(crate) struct Capture {
     burst: Arc<RwLock<Arc<Burst>>>,
+    /// The pipe, out of user code's sight.
+    pipe: Arc<OwnedFd>,
 }
 
 impl Capture {
     /// Replaces `sys.stdout` and `sys.stderr` and keeps the gathered output in order with everybody else's.
     pub(crate) fn install(py: Python<'_>) -> PyResult<Self> {
         line_buffer_c_stdout();
-        let capture = Self { burst: Arc::new(RwLock::new(Burst::new())) };
+        let pipe = fcntl_dupfd_cloexec(rustix::stdio::stdout(), LOWEST_PRIVATE_DESCRIPTOR)
+            .map_err(std::io::Error::from)?;
+        let capture = Self { burst: Arc::new(RwLock::new(Burst::new())), pipe: Arc::new(pipe) };
         for stream in [Stream::STDOUT, Stream::STDERR] {
             capture.replace(py, stream)?;
         }
@@ -40,16 +48,35 @@ impl Capture {
         Ok(capture)
     }
 
-    /// Puts working streams back where earlier user code has closed or removed them.
+    /// Undoes what earlier user code has done to the streams and their descriptors: closed, replaced, or
+    /// redirected, they would swallow what the next call prints.
     pub(crate) fn restore(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.is_pipe(rustix::stdio::stdout()) {
+            rustix::stdio::dup2_stdout(&self.pipe).map_err(std::io::Error::from)?;
+        }
+        if !self.is_pipe(rustix::stdio::stderr()) {
+            rustix::stdio::dup2_stderr(&self.pipe).map_err(std::io::Error::from)?;
+        }
         let sys = py.import("sys")?;
         for stream in [Stream::STDOUT, Stream::STDERR] {
-            let usable = sys.getattr(stream.name).and_then(|stream| stream.getattr("closed")?.is_truthy());
-            if !usable.is_ok_and(|closed| !closed) {
+            let is_ours = sys.getattr(stream.name).is_ok_and(|stream| Self::is_ours(&stream));
+            if !is_ours {
                 self.replace(py, stream)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a stream is one of ours, and was not taken apart by `detach`.
+    fn is_ours(stream: &Bound<'_, PyAny>) -> bool {
+        stream.getattr("buffer").is_ok_and(|buffer| buffer.is_instance_of::<RawStream>())
+    }
+
+    fn is_pipe(&self, descriptor: BorrowedFd<'_>) -> bool {
+        match (fstat(descriptor), fstat(&self.pipe)) {
+            (Ok(current), Ok(pipe)) => (current.st_dev, current.st_ino) == (pipe.st_dev, pipe.st_ino),
+            _ => false,
+        }
     }
 
     /// Hands on everything printed so far, through whatever streams user code has put in place.

@@ -13,7 +13,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{Signal, getpgrp, kill_process_group};
 
 /// Descriptors below this are left to user code, which may expect small ones to be its own.
-const LOWEST_PRIVATE_DESCRIPTOR: i32 = 100;
+pub(crate) const LOWEST_PRIVATE_DESCRIPTOR: i32 = 100;
 
 /// The connection to the supervisor.
 #[derive(Debug)]

@@ -128,7 +128,7 @@ fn function<'py>(namespace: &Bound<'py, PyDict>, name: &str) -> Result<Bound<'py
     if found.is_callable() {
         return Ok(found);
     }
-    Err(Failure::rejected(format!("`{name}` in the code is a {}, not a function", type_name(&found))))
+    Err(Failure::rejected(format!("`{name}` in the code is of type `{}`, not a function", type_name(&found))))
 }
 
 fn class<'py>(namespace: &Bound<'py, PyDict>, name: &str) -> Result<Bound<'py, PyAny>, Failure> {
@@ -138,7 +138,7 @@ fn class<'py>(namespace: &Bound<'py, PyDict>, name: &str) -> Result<Bound<'py, P
     if found.is_callable() {
         return Ok(found);
     }
-    Err(Failure::rejected(format!("`{name}` in the code is a {}, not a class", type_name(&found))))
+    Err(Failure::rejected(format!("`{name}` in the code is of type `{}`, not a class", type_name(&found))))
 }
 
 fn bound_method<'py>(
@@ -164,7 +164,10 @@ fn bound_method<'py>(
     if found.is_callable() {
         return Ok(found);
     }
-    Err(Failure::rejected(format!("`{method}` of class `{class}` is a {}, not a method", type_name(&found))))
+    Err(Failure::rejected(format!(
+        "`{method}` of class `{class}` is of type `{}`, not a method",
+        type_name(&found)
+    )))
 }
 
 fn is_method(object: &Bound<'_, PyAny>, name: &str) -> bool {
