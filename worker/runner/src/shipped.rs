@@ -6,8 +6,8 @@
 //! state.
 
 use std::collections::{BTreeMap, HashMap};
-use std::{fs, io};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
