@@ -107,7 +107,9 @@ fn a_path_that_leaves_the_directory_is_refused_before_anything_is_written() {
 #[test]
 fn files_that_cannot_be_written_are_an_error_that_names_them() {
     let long = format!("{}.py", "x".repeat(300));
-    for (files, named) in [([("a", "text"), ("a/b.py", "x = 1")], "a/b.py"), ([("b.py", ""), (&long, "")], &long)] {
+    for (files, named) in
+        [([("a", "text"), ("a/b.py", "x = 1")], "a/b.py"), ([("b.py", ""), (&long, "")], &long)]
+    {
         let requests = [function("f", CODE).modules(&files), function("g", "def g(): return 'next'")];
         let answers = Farcall::new().answers(&requests);
         let expected = format!("OSError: the shipped module `{named}` cannot be written: ");

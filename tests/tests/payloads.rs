@@ -81,7 +81,11 @@ fn an_object_of_the_clients_own_class_can_be_an_argument_and_a_result() {
 /// Each with its result for 5: without, with and with nested inline caches, cells, exception tables.
 const FUNCTIONS: [(&str, &str, &str); 10] = [
     ("def f(x):\n    while x: x -= 1\n    return x", "f", "0"),
-    ("def f(x):\n    def g():\n        yield x\n        yield from (1, x)\n    return list(g())", "f", "[5, 1, 5]"),
+    (
+        "def f(x):\n    def g():\n        yield x\n        yield from (1, x)\n    return list(g())",
+        "f",
+        "[5, 1, 5]",
+    ),
     ("", "lambda x: x", "5"),
     ("", "lambda x: 7", "7"),
     ("", "lambda x: x + 1", "6"),
