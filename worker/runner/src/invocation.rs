@@ -6,6 +6,7 @@ use farcall_protocol::frame::{Done, Encoding, Instance, Invoke, Outcome};
 use farcall_protocol::{FunctionRequest, Target};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+use rustix::process::{Pid, getpid};
 
 use crate::capture::Capture;
 use crate::event_loop::EventLoop;
@@ -27,6 +28,7 @@ pub(crate) struct Executor {
     instances: Instances,
     event_loop: EventLoop,
     capture: Capture,
+    process: Pid,
 }
 
 impl Executor {
@@ -37,6 +39,7 @@ impl Executor {
             instances: Instances::new(max_instances),
             event_loop: EventLoop::default(),
             capture,
+            process: getpid(),
         }
     }
 
@@ -48,6 +51,7 @@ impl Executor {
         let _ = self.capture.restore(py);
         let mut instance = None;
         let result = self.run(py, invoke, request, &mut instance);
+        self.end_forked_child(py, None);
         self.capture.flush(py);
         let (outcome, encoding, error, body) = match result {
             Ok((encoding, body)) => (Outcome::Succeeded, encoding, None, body),
@@ -82,9 +86,24 @@ impl Executor {
         };
         let format = &request.serialization_format;
         let (args, kwargs) = payload::decode(py, format, &request.args, &request.kwargs, "argument")?;
-        let value =
-            callable.call(args, Some(&kwargs)).and_then(|value| self.settle(value)).map_err(raised)?;
+        let value = callable.call(args, Some(&kwargs)).and_then(|value| self.settle(value));
+        self.end_forked_child(py, value.as_ref().err());
+        let value = value.map_err(raised)?;
         payload::encode(&value, format, invoke.max_result_bytes, &mut self.sources)
+    }
+
+    /// Ends this process if it is a child that user code has forked and let return: it would answer in its
+    /// parent's place. It ends as a Python program does: with its exit code, or with a traceback and 1.
+    fn end_forked_child(&self, py: Python<'_>, error: Option<&PyErr>) {
+        if getpid() == self.process {
+            return;
+        }
+        if let Some(error) = error {
+            error.print(py); // does not return from a `SystemExit`
+        }
+        self.capture.flush(py);
+        let ended = py.import("posix").and_then(|posix| posix.call_method1("_exit", (error.is_some(),)));
+        unreachable!("a forked child goes on: {ended:?}");
     }
 
     /// Awaits what is awaitable and collects what generates.
