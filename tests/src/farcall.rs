@@ -71,6 +71,7 @@ impl Farcall {
     }
 
     /// Writes a file below the working directory.
+    #[expect(clippy::needless_pass_by_value, reason = "calls read better without borrowing what they build")]
     pub fn write(&self, path: &str, content: impl ToString) {
         let path = self.directory().join(path);
         std::fs::create_dir_all(path.parent().expect("below the directory"))

@@ -40,10 +40,14 @@ async def f(x):
     assert!(answers[5].response.success, "{python:?}: {answers:?}");
 }
 
+#[expect(clippy::print_stderr, reason = "whoever reads a test's output wants to know what was proved")]
 fn supported() -> Vec<Installed> {
     let (run, skipped): (Vec<_>, Vec<_>) = installed().into_iter().partition(Installed::is_supported);
-    run.iter().for_each(|python| eprintln!("run: {python:?}"));
-    skipped.iter().for_each(|python| eprintln!("skipped, too old: {python:?}"));
+    for (verdict, pythons) in [("run", &run), ("skipped, too old", &skipped)] {
+        for python in pythons {
+            eprintln!("{verdict}: {python:?}");
+        }
+    }
     let debian_is_there =
         !Path::new(DEBIAN).exists() || run.iter().any(|python| python.path == Path::new(DEBIAN));
     assert!(debian_is_there, "Debian's own interpreter must be among them: {run:?}");
@@ -53,12 +57,16 @@ fn supported() -> Vec<Installed> {
 
 #[test]
 fn every_interpreter_runs_with_its_shared_library_where_it_has_one() {
-    supported().iter().for_each(|python| smoke(python, "auto"));
+    for python in supported() {
+        smoke(&python, "auto");
+    }
 }
 
 #[test]
 fn every_interpreter_runs_as_its_executable() {
-    supported().iter().for_each(|python| smoke(python, "never"));
+    for python in supported() {
+        smoke(&python, "never");
+    }
 }
 
 #[test]

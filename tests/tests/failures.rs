@@ -1,6 +1,6 @@
 //! Failures: each becomes an answer with its text in `error`, and the next call runs.
 
-use e2e::{Answer, Farcall, Python, Request, function, wait_until};
+use e2e::{Answer, Farcall, Python, Request, function};
 use serde_json::json;
 
 /// Runs a function that fails, then one that does not.
@@ -249,54 +249,4 @@ fn a_document_that_is_no_request_is_answered() {
         assert!(answer.error().contains(told), "{document}: {answer:?}");
         assert_eq!(finished.code, 1, "{document}");
     }
-}
-
-#[test]
-fn a_process_that_ends_itself_answers_and_the_next_call_runs() {
-    let answer = fails(&function("f", "import os\ndef f():\n    print('last words')\n    os._exit(3)"));
-    insta::assert_snapshot!(answer.error(), @"the process that ran this call ended: exit code 3");
-    assert_eq!(answer.output(), "last words\n");
-}
-
-#[test]
-fn a_segmentation_fault_answers_and_the_next_call_runs() {
-    let answer =
-        fails(&function("f", "import ctypes\ndef f():\n    print('last words')\n    ctypes.string_at(0)"));
-    insta::assert_snapshot!(answer.error(), @"the process that ran this call ended: signal 11 (SIGSEGV, segmentation fault)");
-    assert_eq!(answer.output(), "last words\n");
-}
-
-#[test]
-fn a_kill_from_outside_answers_and_the_next_call_runs() {
-    let answer = fails(&function("f", "import os, signal\ndef f(): os.kill(os.getpid(), signal.SIGKILL)"));
-    insta::assert_snapshot!(answer.error(), @"the process that ran this call ended: signal 9 (SIGKILL, killed, often for using too much memory)");
-}
-
-#[test]
-fn a_death_is_noticed_although_a_child_lives_on() {
-    let code = "\
-import os, subprocess
-def f():
-    child = subprocess.Popen(['sleep', '600'])
-    open('child', 'w').write(str(child.pid))
-    os._exit(3)";
-    let farcall = Farcall::new();
-    let answer = farcall.answer(&function("f", code));
-    assert!(answer.error().contains("exit code 3"), "{answer:?}");
-    let child = std::fs::read_to_string(farcall.directory().join("child")).unwrap();
-    // It was sent SIGKILL before the answer; the system may take a moment to carry that out.
-    let is_gone = || {
-        let state = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        state.is_empty() || state.contains(") Z ")
-    };
-    assert!(wait_until(is_gone), "child {child} lives on");
-}
-
-#[test]
-fn state_is_lost_with_the_process_that_held_it() {
-    let code = "calls = 0\ndef f(die):\n    global calls\n    calls += 1\n    if die: import os; os._exit(1)\n    return calls";
-    let request = |die: bool| function("f", code).args(json!([die]));
-    let answers = Farcall::new().answers(&[request(false), request(true), request(false)]);
-    assert_eq!(answers[0].value(), json!(1));
-    assert_eq!(answers[2].value(), json!(1));
 }
