@@ -3,13 +3,14 @@
 //! A request `NAME.json` is what a client was seen to send; `NAME.canonical.json` is what it means: bare, with
 //! every default written out. Responses are canonical themselves.
 
+#![expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use farcall_protocol::{FunctionRequest, FunctionResponse};
 use serde::Serialize;
 
-#[expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
 fn golden(kind: &str) -> Vec<(PathBuf, String)> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(kind);
     let files = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
@@ -20,7 +21,6 @@ fn golden(kind: &str) -> Vec<(PathBuf, String)> {
     files
 }
 
-#[expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
 fn pretty(message: &impl Serialize) -> String {
     // By way of a value, so that the payloads' own layout does not show.
     format!("{:#}\n", serde_json::to_value(message).unwrap())

@@ -209,3 +209,11 @@ fn a_class_request_says_what_it_lacks() {
     insta::assert_snapshot!(answers[0].error(), @r#"class_name is required when execution_type is "class""#);
     insta::assert_snapshot!(answers[1].error(), @r#"class_code is required when execution_type is "class""#);
 }
+
+#[test]
+fn a_method_whose_lookup_raises_is_the_calls_error() {
+    let code = "class Model:\n    @property\n    def run(self): return 1 / 0";
+    let error = Farcall::new().answer(&class("Model", code, "run")).error().to_owned();
+    assert!(error.starts_with("Traceback (most recent call last):"), "2.x clients get it bare: {error}");
+    assert!(error.ends_with("ZeroDivisionError: division by zero"), "{error}");
+}

@@ -263,10 +263,10 @@ fn there_are_no_colours_in_a_pipe() {
 /// Runs the command under a terminal of its own, through Python's `pty`.
 fn on_a_terminal(farcall: &Farcall, assignments: &str) -> String {
     let program = format!(
-        "import os, pty, sys\nos.environ.update({assignments})\nos.environ['FARCALL_PYTHON'] = sys.executable\nos.chdir({:?})\n\
-         pty.spawn([{:?}, 'test-handler', 'request.json'])",
-        farcall.directory(),
-        e2e::binary()
+        "import os, pty, sys\nos.environ.update({assignments})\nos.environ['FARCALL_PYTHON'] = sys.executable\nos.chdir('{}')\n\
+         pty.spawn(['{}', 'test-handler', 'request.json'])",
+        farcall.directory().display(),
+        e2e::binary().display()
     );
     e2e::Python::under_test().run(&program)
 }

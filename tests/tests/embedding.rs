@@ -1,5 +1,7 @@
 //! Every interpreter on the machine, with and without its shared library; and those that cannot be used.
 
+#![expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -122,7 +124,7 @@ fn refusal(python: &Path) -> String {
     let farcall = Farcall::with_python(python);
     farcall.write("request.json", function("f", "def f(): return 1"));
     let Finished { code, stdout, stderr } = farcall.run(["test-handler", "--json", "request.json"]);
-    assert_eq!((code, stdout.as_str()), (64, ""), "{python:?}: {stderr}");
+    assert_eq!((code, stdout.as_str()), (64, ""), "{}: {stderr}", python.display());
     stderr.replace(&python.display().to_string(), "PYTHON")
 }
 

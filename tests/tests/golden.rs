@@ -1,5 +1,7 @@
 //! The golden requests, sent to the worker; its answers have the shape of the golden responses.
 
+#![expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
+
 use std::fs;
 
 use e2e::{Answer, Farcall, Python, repository};

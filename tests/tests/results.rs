@@ -59,18 +59,15 @@ fn results_that_cannot_be_sent_name_the_member_and_keep_the_output() {
 
 #[test]
 fn numbers_json_does_not_have_are_an_error() {
-    insta::assert_snapshot!(error_of(&function("f", "def f(): return {'loss': [0.5, float('nan')]}")), @r#"
-    the result cannot be sent as JSON: `result['loss'][1]` (a float): ValueError: Out of range float values are not JSON compliant
-    hint: return numbers (no NaN or infinity), strings, lists and dicts, or ask for serialization_format "cloudpickle"
-    "#);
-    insta::assert_snapshot!(error_of(&function("f", "def f(): return 1e308 * 10")), @r#"
-    the result cannot be sent as JSON: `result` (a float): ValueError: Out of range float values are not JSON compliant
-    hint: return numbers (no NaN or infinity), strings, lists and dicts, or ask for serialization_format "cloudpickle"
-    "#);
-    insta::assert_snapshot!(error_of(&function("f", "def f(): return {float('inf'): 1}")), @r#"
-    the result cannot be sent as JSON: `result` (a dict): ValueError: Out of range float values are not JSON compliant
-    hint: return numbers (no NaN or infinity), strings, lists and dicts, or ask for serialization_format "cloudpickle"
-    "#);
+    for (value, told) in [
+        ("{'loss': [0.5, float('nan')]}", "`result['loss'][1]` (a float): ValueError: Out of range float"),
+        ("1e308 * 10", "`result` (a float): ValueError: Out of range float"),
+        ("{float('inf'): 1}", "`result` (a dict): ValueError: Out of range float"),
+    ] {
+        let error = error_of(&function("f", &format!("def f(): return {value}")));
+        assert!(error.starts_with(&format!("the result cannot be sent as JSON: {told}")), "{error}");
+        assert!(error.contains("\nhint: return numbers (no NaN or infinity)"), "{error}");
+    }
 }
 
 #[test]

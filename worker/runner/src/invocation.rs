@@ -81,7 +81,7 @@ impl Executor {
                 let class = class(&namespace, name)?;
                 let (object, used) = self.instances.get(&class, name, source.key(), &request)?;
                 *instance = Some(used);
-                bound_method(&object, name, method)?
+                bound_method(&object, name, method, request.wants_bare_traceback())?
             }
         };
         let format = &request.serialization_format;
@@ -164,6 +164,7 @@ fn bound_method<'py>(
     object: &Bound<'py, PyAny>,
     class: &str,
     method: &str,
+    bare_traceback: bool,
 ) -> Result<Bound<'py, PyAny>, Failure> {
     let missing = || {
         let known = object.dir().map_or_else(
@@ -178,7 +179,8 @@ fn bound_method<'py>(
     if method == "__call__" {
         return if object.is_callable() { Ok(object.clone()) } else { Err(missing()) };
     }
-    let found = object.getattr_opt(method).map_err(|error| Failure::raised(object.py(), &error, false))?;
+    let raised = |error| Failure::raised(object.py(), &error, bare_traceback);
+    let found = object.getattr_opt(method).map_err(raised)?;
     let found = found.ok_or_else(missing)?;
     if found.is_callable() {
         return Ok(found);
