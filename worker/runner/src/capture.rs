@@ -12,13 +12,16 @@ mod attribution;
 mod burst;
 mod stream;
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::fstat;
 
-use crate::channel::Sender;
+use crate::channel::{Sender, out_of_the_way};
 use attribution::{Attribution, follow_thread};
 use burst::{Burst, Target};
 use stream::{RawStream, Stream};
@@ -43,6 +46,8 @@ struct Shared {
     /// The invocation that has the pipe to itself; 0 when there is none.
     owner: AtomicU64,
     has_spawned: AtomicBool,
+    /// The pipe, out of user code's sight.
+    pipe: Mutex<OwnedFd>,
 }
 
 impl Capture {
@@ -55,6 +60,7 @@ impl Capture {
             attribution: Attribution::new(py)?,
             owner: AtomicU64::new(0),
             has_spawned: AtomicBool::new(false),
+            pipe: Mutex::new(out_of_the_way(rustix::stdio::stdout())?),
         }));
         for stream in Stream::BOTH {
             capture.replace(py, stream)?;
@@ -96,22 +102,39 @@ impl Capture {
         self.0.has_spawned.load(Ordering::Relaxed) || HAS_FORKED.load(Ordering::Relaxed)
     }
 
-    /// A new output pipe is in place: nothing started so far can write to it.
-    pub(crate) fn forget_spawned(&self) {
+    /// Goes on with a new output pipe, which nothing started so far can write to.
+    pub(crate) fn use_pipe(&self, pipe: BorrowedFd<'_>) -> io::Result<()> {
+        let mut current = self.pipe();
+        *current = out_of_the_way(pipe)?;
+        rustix::stdio::dup2_stdout(&*current)?;
+        rustix::stdio::dup2_stderr(&*current)?;
         self.0.has_spawned.store(false, Ordering::Relaxed);
         HAS_FORKED.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
-    /// Puts working streams back where earlier user code has closed or removed them.
+    /// Undoes what earlier user code has done to the streams and their descriptors: closed, replaced, or
+    /// redirected, they would swallow what the next call prints.
     fn restore(&self, py: Python<'_>) -> PyResult<()> {
+        let pipe = self.pipe();
+        if !is_same_file(rustix::stdio::stdout(), pipe.as_fd()) {
+            rustix::stdio::dup2_stdout(&*pipe).map_err(io::Error::from)?;
+        }
+        if !is_same_file(rustix::stdio::stderr(), pipe.as_fd()) {
+            rustix::stdio::dup2_stderr(&*pipe).map_err(io::Error::from)?;
+        }
+        drop(pipe);
         let sys = py.import("sys")?;
         for stream in Stream::BOTH {
-            let closed = sys.getattr(stream.name).and_then(|stream| stream.getattr("closed")?.is_truthy());
-            if !closed.is_ok_and(|closed| !closed) {
+            if !sys.getattr(stream.name).is_ok_and(|stream| is_ours(&stream)) {
                 self.replace(py, stream)?;
             }
         }
         Ok(())
+    }
+
+    fn pipe(&self) -> MutexGuard<'_, OwnedFd> {
+        self.0.pipe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn replace(&self, py: Python<'_>, stream: Stream) -> PyResult<()> {
@@ -148,6 +171,18 @@ impl Capture {
 
     fn burst(&self) -> Arc<Burst> {
         Arc::clone(&self.0.burst.read().expect("no holder of the lock panics"))
+    }
+}
+
+/// Whether a stream is one of ours, and was not taken apart by `detach`.
+fn is_ours(stream: &Bound<'_, PyAny>) -> bool {
+    stream.getattr("buffer").is_ok_and(|buffer| buffer.is_instance_of::<RawStream>())
+}
+
+fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    match (fstat(one), fstat(other)) {
+        (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
+        _ => false,
     }
 }
 

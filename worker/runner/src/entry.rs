@@ -12,7 +12,7 @@ use rustix::fd::AsFd;
 use crate::capture::Capture;
 use crate::channel::{Channel, Frame};
 use crate::invocation::Executor;
-use crate::template::{Forked, fork, use_output};
+use crate::template::{Forked, fork};
 use crate::{evidence, shared, template};
 
 /// Starts CPython with the given command line and `_farcall_runner` as a built-in module, and returns its
@@ -66,8 +66,7 @@ fn serve(py: Python<'_>, channel: &mut Channel, mut executor: Executor) -> PyRes
     while let Some(Frame { message, body, descriptors }) = channel.receive(py)? {
         let ToRunner::Invoke(invoke) = message else { continue };
         if let Some(output) = descriptors.first() {
-            use_output(output.as_fd())?;
-            executor.has_new_output();
+            executor.use_output(output.as_fd())?;
         }
         let (done, result) = executor.invoke(py, &invoke, &body);
         py.detach(|| channel.sender().send(&FromRunner::Done(done), &result))?;

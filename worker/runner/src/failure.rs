@@ -5,6 +5,7 @@ use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::PyTraceback;
 
+use crate::python::HELPERS_FILE;
 use crate::source::without_module_names;
 
 /// Longest error text sent, in bytes: a traceback of a thousand frames is under it.
@@ -89,7 +90,7 @@ fn traceback(py: Python<'_>, error: &PyErr) -> String {
     without_module_names(text.trim_end())
 }
 
-/// Drops the event loop's own frames in front of the user's: whoever wrote an async function did not write
+/// Drops the event loop's own frames, and ours, in front of the user's: whoever wrote an async function did not write
 /// `run_until_complete`.
 fn trim_event_loop_frames(py: Python<'_>, error: &PyErr) {
     let mut current = error.traceback(py).map(Bound::into_any);
@@ -97,7 +98,7 @@ fn trim_event_loop_frames(py: Python<'_>, error: &PyErr) {
         let file = (|| {
             traceback.getattr("tb_frame")?.getattr("f_code")?.getattr("co_filename")?.extract::<String>()
         })();
-        if !file.is_ok_and(|file| file.contains("/asyncio/")) {
+        if !file.is_ok_and(|file| file.contains("/asyncio/") || file == HELPERS_FILE) {
             let user_frames = traceback.cast_into::<PyTraceback>().ok();
             let _ = error.value(py).setattr("__traceback__", user_frames);
             return;

@@ -33,16 +33,16 @@ def load_checked(data):
     """Unpickles `data`, refusing code objects that another Python version compiled.
 
     Bytecode of another minor version does not fail to load, it crashes the interpreter that runs it. Pickles
-    do not say which version made them, so each code object is checked before it exists: every instruction
-    must be known here and be followed by as many inline cache entries as this version's compiler writes.
+    do not say which version made them, so each code object is checked before it exists: it must begin as
+    this version's compiler begins code, every instruction must be known here and be followed by as many
+    inline cache entries as it has here, and variables in cells must exist.
     """
     import io
     import pickle
     import types
 
     def code(*args):
-        bytecode = next((arg for arg in args if isinstance(arg, bytes)), b"")
-        if len(args) != ARGUMENTS or not compiled_here(bytecode):
+        if len(args) != ARGUMENTS or not compiled_here(args[6], cell_range(args)):
             raise ValueError("it holds code compiled by another Python version")
         return types.CodeType(*args)
 
@@ -67,23 +67,43 @@ def _code_argument_count():
     return 18 if sys.version_info >= (3, 11) else 16
 
 
-def compiled_here(bytecode):
+def cell_range(args):
+    """What the operand of an instruction on a cell or free variable may be, for `types.CodeType(*args)`."""
+    variables, free, cells = args[9], args[-2], args[-1]
+    if ARGUMENTS < 18:
+        return range(len(free) + len(cells))
+    # From 3.11 on, locals come first; a parameter in a cell has its place among them.
+    return range(len(variables) + len(free) + len(cells))
+
+
+def compiled_here(bytecode, cells):
     """Whether `bytecode` reads as this version's compiler would have written it."""
     import opcode
 
     if not CACHES:
         CACHES.update(_cache_counts(opcode))
-    position = 0
+    resume = opcode.opmap.get("RESUME")
+    has_begun = resume is None
+    position = operand = 0
     while position < len(bytecode):
-        expected = CACHES.get(bytecode[position])
+        instruction = bytecode[position]
+        operand = operand << 8 | bytecode[position + 1]
+        expected = CACHES.get(instruction)
         if expected is None:
             return False
+        has_begun = has_begun or instruction == resume
+        if not has_begun and opcode.opname[instruction] not in PROLOGUE:
+            return False
+        if instruction in opcode.hasfree and operand not in cells:
+            return False
+        if instruction != opcode.EXTENDED_ARG:
+            operand = 0
         position += 2
         entries = bytecode[position : position + 2 * expected : 2]
         if len(entries) != expected or any(entries):
             return False
         position += 2 * expected
-    return True
+    return has_begun
 
 
 def _cache_counts(opcode):
@@ -97,6 +117,8 @@ def _cache_counts(opcode):
     return {number: counts[number] for number, name in names.items() if name != "CACHE"}
 
 
+# What may stand in front of RESUME, with which all code begins from 3.11 on.
+PROLOGUE = {"EXTENDED_ARG", "COPY_FREE_VARS", "MAKE_CELL", "RETURN_GENERATOR", "POP_TOP"}
 ARGUMENTS = _code_argument_count()
 CACHES = {}
 

@@ -3,11 +3,14 @@
 mod call;
 mod emitter;
 
+use std::io;
 use std::path::Path;
 
 use farcall_protocol::frame::{Done, Encoding, Instance, Invoke, Outcome};
 use farcall_protocol::{FunctionRequest, SerializationFormat, Target};
 use pyo3::prelude::*;
+use rustix::fd::BorrowedFd;
+use rustix::process::{Pid, getpid};
 
 use crate::capture::Capture;
 use crate::channel::Sender;
@@ -30,6 +33,7 @@ pub(crate) struct Executor {
     event_loop: EventLoop,
     capture: Capture,
     sender: Sender,
+    process: Pid,
 }
 
 /// What an invocation has to tell about class instances.
@@ -53,12 +57,13 @@ impl Executor {
             event_loop: EventLoop::default(),
             capture,
             sender,
+            process: getpid(),
         }
     }
 
-    /// A new pipe is at descriptors 1 and 2.
-    pub(crate) fn has_new_output(&self) {
-        self.capture.forget_spawned();
+    /// Goes on with a new output pipe.
+    pub(crate) fn use_output(&self, pipe: BorrowedFd<'_>) -> io::Result<()> {
+        self.capture.use_pipe(pipe)
     }
 
     /// Runs a request to its end, with the runner to itself; the bytes are the encoded result. When this
@@ -70,6 +75,7 @@ impl Executor {
         let mut instance = InstanceNote::default();
         let encoded = self.prepare(py, invoke, request, &mut instance).and_then(|call| {
             let value = call.begin().and_then(|value| self.settle(value, &call, invoke));
+            self.end_forked_child(py, value.as_ref().err());
             call.encode(py, invoke, value)
         });
         self.end(py, invoke, encoded, instance)
@@ -98,7 +104,7 @@ impl Executor {
                 let class = call::class(&namespace, name)?;
                 let used = self.instances.get(&class, name, source.key(), &request)?;
                 *instance = InstanceNote { used: Some(used.instance), dropped: used.dropped };
-                call::method(&used.object, name, method)?
+                call::method(&used.object, name, method, bare_traceback)?
             }
         };
         let format = request.serialization_format.clone();
@@ -119,6 +125,7 @@ impl Executor {
         encoded: Encoded,
         instance: InstanceNote,
     ) -> (Done, Vec<u8>) {
+        self.end_forked_child(py, None);
         self.capture.flush(py);
         let (outcome, encoding, error, body) = match encoded {
             Ok((encoding, body)) => (Outcome::Succeeded, encoding, None, body),
@@ -127,6 +134,20 @@ impl Executor {
         let has_spawned = self.capture.has_spawned();
         let InstanceNote { used: instance, dropped: dropped_instance } = instance;
         (Done { id: invoke.id, outcome, encoding, error, instance, dropped_instance, has_spawned }, body)
+    }
+
+    /// Ends this process if it is a child that user code has forked and let return: it would answer in its
+    /// parent's place. It ends as a Python program does: with its exit code, or with a traceback and 1.
+    fn end_forked_child(&self, py: Python<'_>, error: Option<&PyErr>) {
+        if getpid() == self.process {
+            return;
+        }
+        if let Some(error) = error {
+            error.print(py); // does not return from a `SystemExit`
+        }
+        self.capture.flush(py);
+        let ended = py.import("posix").and_then(|posix| posix.call_method1("_exit", (error.is_some(),)));
+        unreachable!("a forked child goes on: {ended:?}");
     }
 
     /// Marks the code that runs from here on in this context as that of an invocation.

@@ -3,6 +3,9 @@
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+/// The file name that frames of the helpers have.
+pub(crate) const HELPERS_FILE: &str = "<farcall helpers>";
+
 static HELPERS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
 /// The module in `helpers.py`.

@@ -6,9 +6,10 @@
 //! state.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use sha2::{Digest, Sha256};
@@ -74,12 +75,15 @@ impl ShippedFiles {
         let hash: String = key[..6].iter().map(|byte| format!("{byte:02x}")).collect();
         let directory = self.directory.join(hash);
         for (path, source) in files {
+            let refused = |error: io::Error| {
+                PyOSError::new_err(format!("the shipped module `{path}` cannot be written: {error}"))
+            };
             // `FunctionRequest::target` has checked that no path leaves the directory.
-            let path = directory.join(path);
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent)?;
+            let file = directory.join(path);
+            if let Some(parent) = file.parent() {
+                fs::create_dir_all(parent).map_err(refused)?;
             }
-            fs::write(&path, source)?;
+            fs::write(&file, source).map_err(refused)?;
         }
         Ok(directory.to_string_lossy().into_owned())
     }

@@ -100,6 +100,7 @@ impl Sources {
             (PyString::new(py, source.code), &path, "exec"),
             Some(&[("dont_inherit", true)].into_py_dict(py)?),
         )?;
+        self.make_importable_for_spawned(py, &name, &path)?;
         let modules = py.import("sys")?.getattr("modules")?;
         modules.set_item(&name, &module)?;
         if let Err(error) = builtins.call_method1("exec", (code, module.dict())) {
@@ -107,6 +108,22 @@ impl Sources {
             return Err(error);
         }
         Ok(module)
+    }
+    /// Lets the processes that `multiprocessing` spawns import the module by its name, as they import a script
+    /// at home: they get this process's `sys.path`, and there find a file that executes the source.
+    fn make_importable_for_spawned(&self, py: Python<'_>, name: &str, path: &str) -> PyResult<()> {
+        let directory = self.directory.to_string_lossy();
+        let execute = format!(
+            "__file__ = {path:?}\n\
+             with open(__file__, encoding=\"utf-8\") as source:\n    \
+             exec(compile(source.read(), __file__, \"exec\"))\n"
+        );
+        fs::write(self.directory.join(name).with_extension("py"), execute)?;
+        let search_path = py.import("sys")?.getattr("path")?;
+        if !search_path.contains(&directory)? {
+            search_path.call_method1("append", (directory,))?;
+        }
+        Ok(())
     }
 }
 

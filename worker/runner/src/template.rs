@@ -8,7 +8,7 @@ use std::{fs, io};
 
 use farcall_protocol::frame::FromRunner;
 use pyo3::prelude::*;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
 
@@ -69,8 +69,7 @@ pub(crate) fn fork(
         Fork::Child => {
             channel.replace(socket.as_fd())?;
             rustix::process::setpgid(None, None).map_err(io::Error::from)?;
-            use_output(output.as_fd())?;
-            capture.forget_spawned();
+            capture.use_pipe(output.as_fd())?;
             Ok(Forked::Runner)
         }
         Fork::Parent(pid) => {
@@ -79,13 +78,6 @@ pub(crate) fn fork(
             Ok(Forked::Template)
         }
     }
-}
-
-/// Puts an output pipe at descriptors 1 and 2.
-pub(crate) fn use_output(pipe: BorrowedFd<'_>) -> io::Result<()> {
-    rustix::stdio::dup2_stdout(pipe)?;
-    rustix::stdio::dup2_stderr(pipe)?;
-    Ok(())
 }
 
 /// A forked process has the forking thread only: locks that other threads hold would stay locked in it.

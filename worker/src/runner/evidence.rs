@@ -56,6 +56,7 @@ impl Evidence {
             file.take(MOST_STACKS).read_to_end(&mut bytes)
         });
         self.seen += read.unwrap_or(0) as u64;
-        String::from_utf8_lossy(&bytes).into_owned()
+        // The outermost frame is the line of ours that became the runner.
+        String::from_utf8_lossy(&bytes).replace("  File \"<string>\", line 1 in <module>\n", "")
     }
 }

@@ -147,8 +147,11 @@ impl Factory {
         let scratch = runner.scratch.path().to_string_lossy().into_owned();
         let setup = Setup { role, scratch, max_instances: self.max_instances };
         // Far smaller than a socket buffer: it goes at once, and is there when the runner looks.
-        let sent = runner.channel.send_now(&ToRunner::Setup(setup));
-        sent.map_err(|source| StartError::System { doing: "use its channel", source })?;
+        match runner.channel.send_now(&ToRunner::Setup(setup)) {
+            // It has died already: `ready` tells how, and what it said.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            sent => sent.map_err(|source| StartError::System { doing: "use its channel", source })?,
+        }
         Ok(Starting { runner, timeout: self.start_timeout })
     }
 

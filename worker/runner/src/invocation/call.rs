@@ -58,7 +58,7 @@ pub(super) fn function<'py>(
     if found.is_callable() {
         return Ok(found);
     }
-    Err(Failure::rejected(format!("`{name}` in the code is a {}, not a function", type_name(&found))))
+    Err(Failure::rejected(format!("`{name}` in the code is of type `{}`, not a function", type_name(&found))))
 }
 
 /// The class `name` of a namespace.
@@ -69,7 +69,7 @@ pub(super) fn class<'py>(namespace: &Bound<'py, PyDict>, name: &str) -> Result<B
     if found.is_callable() {
         return Ok(found);
     }
-    Err(Failure::rejected(format!("`{name}` in the code is a {}, not a class", type_name(&found))))
+    Err(Failure::rejected(format!("`{name}` in the code is of type `{}`, not a class", type_name(&found))))
 }
 
 /// A method of an instance of the class `class`.
@@ -77,17 +77,22 @@ pub(super) fn method<'py>(
     object: &Bound<'py, PyAny>,
     class: &str,
     method: &str,
+    bare_traceback: bool,
 ) -> Result<Bound<'py, PyAny>, Failure> {
     let missing = || not_found("method", method, &format!("class `{class}`"), &methods(object));
     if method == "__call__" {
         return if object.is_callable() { Ok(object.clone()) } else { Err(missing()) };
     }
-    let found = object.getattr_opt(method).map_err(|error| Failure::raised(object.py(), &error, false))?;
+    let raised = |error| Failure::raised(object.py(), &error, bare_traceback);
+    let found = object.getattr_opt(method).map_err(raised)?;
     let found = found.ok_or_else(missing)?;
     if found.is_callable() {
         return Ok(found);
     }
-    Err(Failure::rejected(format!("`{method}` of class `{class}` is a {}, not a method", type_name(&found))))
+    Err(Failure::rejected(format!(
+        "`{method}` of class `{class}` is of type `{}`, not a method",
+        type_name(&found)
+    )))
 }
 
 fn methods(object: &Bound<'_, PyAny>) -> Vec<String> {

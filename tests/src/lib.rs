@@ -1,0 +1,28 @@
+//! What the end-to-end tests share: driving the real binary, building requests, finding interpreters.
+//!
+//! Nothing here knows how the worker is made. A test writes request files, runs `farcall` over them as a
+//! person would, and reads what it prints.
+
+mod binary;
+mod farcall;
+mod interpreters;
+mod python;
+mod request;
+
+pub use binary::{binary, repository};
+pub use farcall::{Answer, Farcall, Finished};
+pub use interpreters::{Installed, installed};
+pub use python::Python;
+pub use request::{Request, class, function};
+
+/// Waits for a condition for at most ten seconds, and says whether it came true.
+pub fn wait_until(condition: impl Fn() -> bool) -> bool {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !condition() {
+        if std::time::Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    true
+}
