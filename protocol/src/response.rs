@@ -45,37 +45,48 @@ impl FunctionResponse {
         Self { error: Some(error.into()), ..Self::default() }
     }
 
-    /// The response as JSON. The result, which may be megabytes of base64, is copied, not looked at twice.
+    /// The response as JSON. The result, which may be megabytes of base64, is copied without being parsed.
     pub fn to_json(&self) -> Vec<u8> {
-        let plain = self.result.as_deref().filter(|result| result.bytes().all(needs_no_escape));
-        let Some(result) = plain else {
-            return serde_json::to_vec(self).expect("a response has no map with keys other than strings");
-        };
-        let rest = Self { result: None, json_result: self.json_result.clone(), ..self.without_payload() };
-        let rest = serde_json::to_vec(&rest).expect("a response has no map with keys other than strings");
-        // Field order is fixed: the first `null` is the result's.
-        let (before, after) =
-            (b"{\"success\":false,\"result\":".len() - usize::from(self.success), b"null".len());
-        let mut json = Vec::with_capacity(rest.len() + result.len());
-        json.extend_from_slice(&rest[..before]);
-        json.push(b'"');
-        json.extend_from_slice(result.as_bytes());
-        json.push(b'"');
-        json.extend_from_slice(&rest[before + after..]);
-        json
+        self.write(true)
     }
 
-    fn without_payload(&self) -> Self {
-        Self {
-            success: self.success,
-            result: None,
-            json_result: None,
-            error: self.error.clone(),
-            stdout: self.stdout.clone(),
-            instance_id: self.instance_id.clone(),
-            instance_info: self.instance_info.clone(),
-        }
+    /// The response as the `output` of a queue job: without `error`, which travels beside it. Clients of the
+    /// 2.x generation take an output that has the key for a failure, whatever its value.
+    pub fn to_output_json(&self) -> Vec<u8> {
+        self.write(false)
     }
+
+    fn write(&self, with_error: bool) -> Vec<u8> {
+        let mut json = Vec::with_capacity(256 + self.result.as_ref().map_or(0, String::len));
+        json.extend_from_slice(if self.success { b"{\"success\":true" } else { b"{\"success\":false" });
+        json.extend_from_slice(b",\"result\":");
+        match self.result.as_deref() {
+            Some(result) if result.bytes().all(needs_no_escape) => {
+                json.push(b'"');
+                json.extend_from_slice(result.as_bytes());
+                json.push(b'"');
+            }
+            result => append(&mut json, &result),
+        }
+        json.extend_from_slice(b",\"json_result\":");
+        append(&mut json, &self.json_result);
+        if with_error {
+            json.extend_from_slice(b",\"error\":");
+            append(&mut json, &self.error);
+        }
+        json.extend_from_slice(b",\"stdout\":");
+        append(&mut json, &self.stdout);
+        json.extend_from_slice(b",\"instance_id\":");
+        append(&mut json, &self.instance_id);
+        json.extend_from_slice(b",\"instance_info\":");
+        append(&mut json, &self.instance_info);
+        json.push(b'}');
+        json
+    }
+}
+
+fn append(json: &mut Vec<u8>, value: &impl Serialize) {
+    serde_json::to_writer(json, value).expect("strings, numbers and checked JSON always serialise");
 }
 
 fn needs_no_escape(byte: u8) -> bool {
@@ -122,6 +133,9 @@ mod tests {
         ];
         for response in responses {
             assert_eq!(response.to_json(), serde_json::to_vec(&response).unwrap());
+            let mut output: serde_json::Value = serde_json::from_slice(&response.to_output_json()).unwrap();
+            output["error"] = response.error.clone().into();
+            assert_eq!(output, serde_json::to_value(&response).unwrap());
         }
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! `docs/configuration.md` is made from [`VARIABLES`]; a test keeps the two the same.
 
+mod platform;
 mod variables;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use platform::{FitnessConfig, PlatformConfig};
 pub use variables::{VARIABLES, Variable, reference};
 
 /// What the worker was told by its environment.
@@ -50,6 +52,12 @@ pub struct Config {
     pub runner_open_files: u64,
     /// Whether `RUNPOD_ENDPOINT_ID` is set
     pub logs_as_json: bool,
+    /// The platform's job queue, if `RUNPOD_WEBHOOK_GET_JOB` is set
+    pub platform: Option<PlatformConfig>,
+    /// What the platform's variables say this worker is for, where no `--mode` does
+    pub suggested_mode: SuggestedMode,
+    /// Checks before the first job is taken
+    pub fitness: FitnessConfig,
     /// `FARCALL_MAX_OUTPUT_KB`, in bytes
     pub max_output_bytes: usize,
     /// `FARCALL_MAX_RESULT_MB`, in bytes
@@ -60,6 +68,36 @@ pub struct Config {
     pub fresh_namespace: bool,
     /// `FARCALL_START_TIMEOUT_S`
     pub start_timeout: Duration,
+}
+
+/// Which kind of worker the environment asks for, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SuggestedMode {
+    /// The platform's job queue.
+    Queue,
+    /// The platform's load balancer; the variable that says so.
+    LoadBalancer(&'static str),
+    /// Nothing does.
+    None,
+}
+
+impl SuggestedMode {
+    fn read<F: Fn(&str) -> Option<String>>(from: &Variables<F>) -> Self {
+        let is_on_platform =
+            ["RUNPOD_ENDPOINT_ID", "RUNPOD_POD_ID"].iter().any(|name| from.text(name).is_some());
+        let says = |name: &str, value: &str| from.text(name).is_some_and(|text| text == value);
+        if from.text("RUNPOD_WEBHOOK_GET_JOB").is_some() {
+            Self::Queue
+        } else if says("FLASH_ENDPOINT_TYPE", "lb") {
+            Self::LoadBalancer("FLASH_ENDPOINT_TYPE")
+        } else if says("RUNPOD_RUNTIME_KIND", "api") {
+            Self::LoadBalancer("RUNPOD_RUNTIME_KIND")
+        } else if is_on_platform {
+            Self::LoadBalancer("RUNPOD_ENDPOINT_ID without RUNPOD_WEBHOOK_GET_JOB")
+        } else {
+            Self::None
+        }
+    }
 }
 
 /// Whether runners load an interpreter's shared library.
@@ -116,6 +154,9 @@ impl Config {
             runner_memory_bytes: from.count("FARCALL_RUNNER_MEMORY_MB", 0)? << 20,
             runner_open_files: from.count("FARCALL_RUNNER_OPEN_FILES", 0)?,
             logs_as_json: from.text("RUNPOD_ENDPOINT_ID").is_some(),
+            platform: PlatformConfig::read(&from)?,
+            suggested_mode: SuggestedMode::read(&from),
+            fitness: FitnessConfig::read(&from)?,
             max_output_bytes: size(from.number("FARCALL_MAX_OUTPUT_KB", 8192)? << 10),
             max_result_bytes: from.number("FARCALL_MAX_RESULT_MB", 512)? << 20,
             max_instances: size(from.number("FARCALL_MAX_INSTANCES", 64)?),

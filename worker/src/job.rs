@@ -57,6 +57,12 @@ pub enum JobOutcome {
 }
 
 impl JobOutcome {
+    /// Whether the result went to the follower piece by piece.
+    pub fn was_streamed(&self) -> bool {
+        matches!(self, Self::Ran(Report { ending: Ending::Answered(done, _), .. })
+            if done.outcome == Outcome::Succeeded && done.encoding == Encoding::None)
+    }
+
     /// The answer for the client.
     pub fn into_response(self) -> FunctionResponse {
         match self {

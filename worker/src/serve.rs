@@ -2,6 +2,7 @@
 
 mod execute;
 mod http;
+mod runpod;
 mod stream;
 
 use std::io;
@@ -9,16 +10,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, PlatformConfig};
 use crate::interpreter::Interpreter;
 use crate::output_log::LogSink;
 use crate::runner::pool::{PoolHealth, PoolSize};
 use crate::supervisor::Supervisor;
+use runpod::QueueWorker;
 
 /// Time that answers have to reach their clients once the jobs have ended.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -53,6 +56,8 @@ pub enum End {
     Stopped,
     /// Its runners cannot be kept alive.
     Broken,
+    /// A fitness check failed.
+    Unfit,
 }
 
 /// Why the worker could not begin.
@@ -67,6 +72,11 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// Queue mode without a queue.
+    #[error(
+        "there is no queue to serve: RUNPOD_WEBHOOK_GET_JOB is not set\nhint: the platform sets it; elsewhere use `--mode http`"
+    )]
+    NoQueue,
     /// The system refused something else.
     #[error("cannot serve")]
     System(#[from] io::Error),
@@ -86,54 +96,42 @@ impl Worker {
     }
 }
 
-/// `farcall serve --mode http`: serves until SIGTERM, SIGINT, or runners that cannot be kept alive.
-pub async fn serve_http(config: &Config) -> Result<End, ServeError> {
+/// Where a worker's jobs come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// HTTP: the load-balancer worker.
+    Http,
+    /// The platform's job queue.
+    Queue,
+}
+
+/// `farcall serve`: serves until SIGTERM, SIGINT, or runners that cannot be kept alive.
+pub async fn serve(config: &Config, mode: Mode) -> Result<End, ServeError> {
+    match mode {
+        Mode::Http => serve_http(config).await,
+        Mode::Queue => match &config.platform {
+            Some(platform) => serve_queue(config, platform).await,
+            None => Err(ServeError::NoQueue),
+        },
+    }
+}
+
+async fn serve_http(config: &Config) -> Result<End, ServeError> {
     // The port is taken first: probes find the worker starting, not absent.
     let listener = listen(&config.host, config.port).await?;
     let health_listener = match config.health_port {
         port if port == config.port => None,
         port => Some(listen(&config.host, port).await?),
     };
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-
-    let interpreter = match Interpreter::find(config).await {
-        Ok(interpreter) => interpreter,
-        Err(error) => {
-            error!(%error, "no usable interpreter");
-            return Ok(End::Broken);
-        }
-    };
-    info!(address = %listener.local_addr()?, python = interpreter.version, "serving HTTP");
-    let log = LogSink::new(config.logs_as_json, std::env::vars());
-    let size = PoolSize { concurrency: config.concurrency, spare: 1, template: true };
-    let worker = Arc::new(Worker {
-        supervisor: Supervisor::start(config, interpreter, size, Some(log)),
-        jobs: TaskTracker::new(),
-        draining: CancellationToken::new(),
-        cancelled: CancellationToken::new(),
-        api_key: config.api_key.clone(),
-        max_body_bytes: config.max_body_bytes,
-        cancel_on_disconnect: config.cancel_on_disconnect,
-    });
+    let signals = Signals::new()?;
+    let Some(worker) = Worker::start(config).await else { return Ok(End::Broken) };
+    info!(address = %listener.local_addr()?, "serving HTTP");
     let servers = TaskTracker::new();
     servers.spawn(http::serve(listener, http::routes(&worker), worker.draining.clone()));
     if let Some(listener) = health_listener {
         servers.spawn(http::serve(listener, http::health_routes(&worker), worker.draining.clone()));
     }
-
-    let end = tokio::select! {
-        _ = terminate.recv() => End::Stopped,
-        _ = interrupt.recv() => End::Stopped,
-        () = worker.supervisor.broken() => End::Broken,
-    };
-    let impatient = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    drain(&worker, config, impatient).await;
+    let end = worker.run(config, signals).await;
     servers.close();
     if tokio::time::timeout(LAST_ANSWERS, servers.wait()).await.is_err() {
         warn!("clients still connected are left behind");
@@ -142,11 +140,91 @@ pub async fn serve_http(config: &Config) -> Result<End, ServeError> {
     Ok(end)
 }
 
+async fn serve_queue(config: &Config, platform: &PlatformConfig) -> Result<End, ServeError> {
+    let signals = Signals::new()?;
+    let Some(worker) = Worker::start(config).await else { return Ok(End::Broken) };
+    let queue = QueueWorker::new(Arc::clone(&worker), config, platform);
+    if let Err(unfit) = runpod::check_fitness(config).await {
+        error!(error = %unfit, "this machine is not fit for work");
+        queue.report_unfit(&unfit).await;
+        worker.supervisor.stop().await;
+        return Ok(End::Unfit);
+    }
+    let ended = CancellationToken::new();
+    let taking = tokio::spawn(Arc::clone(&queue).run(ended.clone()));
+    // Jobs whose response had begun to arrive are accepted before `run` counts what is left to do.
+    let end = worker.run_after(config, signals, taking).await;
+    ended.cancel();
+    info!("stopped");
+    Ok(end)
+}
+
+/// The signals that tell the worker to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl Worker {
+    /// Finds the interpreter and starts the first runner. Without an interpreter there is no worker.
+    async fn start(config: &Config) -> Option<Arc<Self>> {
+        let interpreter = match Interpreter::find(config).await {
+            Ok(interpreter) => interpreter,
+            Err(error) => {
+                error!(%error, "no usable interpreter");
+                return None;
+            }
+        };
+        info!(python = interpreter.version, concurrency = config.concurrency, "starting runners");
+        let log = LogSink::new(config.logs_as_json, std::env::vars());
+        let size = PoolSize { concurrency: config.concurrency, spare: 1, template: true };
+        Some(Arc::new(Self {
+            supervisor: Supervisor::start(config, interpreter, size, Some(log)),
+            jobs: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            cancelled: CancellationToken::new(),
+            api_key: config.api_key.clone(),
+            max_body_bytes: config.max_body_bytes,
+            cancel_on_disconnect: config.cancel_on_disconnect,
+        }))
+    }
+
+    /// Works until told to stop, or until runners cannot be kept alive; then ends all jobs.
+    async fn run(&self, config: &Config, signals: Signals) -> End {
+        self.run_after(config, signals, tokio::spawn(async {})).await
+    }
+
+    /// The same, for jobs that another task brings: it ends by itself when the worker drains, and no job is
+    /// counted out before.
+    async fn run_after(&self, config: &Config, mut signals: Signals, bringing: JoinHandle<()>) -> End {
+        let end = tokio::select! {
+            () = signals.wait() => End::Stopped,
+            () = self.supervisor.broken() => End::Broken,
+        };
+        self.draining.cancel();
+        let _ = bringing.await;
+        drain(self, config, signals.wait()).await;
+        end
+    }
+}
+
 /// Takes no more jobs, lets the running ones end, cancels them when their time is over or somebody insists, and
 /// ends the runners. Every job is answered.
 async fn drain(worker: &Worker, config: &Config, impatient: impl Future<Output = ()>) {
     info!(jobs = worker.jobs.len(), grace_s = config.shutdown_grace.as_secs(), "draining");
-    worker.draining.cancel();
     worker.jobs.close();
     tokio::select! {
         () = worker.jobs.wait() => {}

@@ -3,10 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use tracing::info;
 
 use super::{CommandError, EXIT_UNAVAILABLE};
-use crate::config::Config;
-use crate::serve::{End, serve_http};
+use crate::config::{Config, SuggestedMode};
+use crate::serve::{self, End, serve};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -16,11 +17,13 @@ HTTP mode answers
                   `Accept: text/event-stream`, with events as they happen
 
 SIGTERM stops it: running calls may end, then are cancelled and answered (FARCALL_GRACE_S).
-Exit code: 0 stopped, 64 wrong configuration, 75 runners cannot be kept alive.")]
+Queue mode takes jobs from RunPod's queue, as its variables say.
+
+Exit code: 0 stopped, 1 unfit machine, 64 wrong configuration, 75 runners cannot be kept alive.")]
 pub(super) struct Options {
-    /// Where requests come from
-    #[arg(long, value_enum, default_value_t = Mode::Http)]
-    mode: Mode,
+    /// Where requests come from [default: what the platform's variables say, else http]
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
     /// Address to listen on [default: HOST, else 127.0.0.1]
     #[arg(long)]
     host: Option<String>,
@@ -33,6 +36,8 @@ pub(super) struct Options {
 enum Mode {
     /// The load-balancer worker: requests by HTTP
     Http,
+    /// The queue worker: jobs from RunPod's queue
+    Queue,
 }
 
 pub(super) async fn run(options: Options, config: &Config) -> Result<ExitCode, CommandError> {
@@ -46,11 +51,22 @@ pub(super) async fn run(options: Options, config: &Config) -> Result<ExitCode, C
         }
         config.port = port;
     }
-    let end = match options.mode {
-        Mode::Http => serve_http(&config).await?,
-    };
-    Ok(match end {
+    let (mode, because) = choose(options.mode, config.suggested_mode);
+    info!(?mode, because, "mode");
+    Ok(match serve(&config, mode).await? {
         End::Stopped => ExitCode::SUCCESS,
         End::Broken => EXIT_UNAVAILABLE.into(),
+        End::Unfit => ExitCode::FAILURE,
     })
+}
+
+/// The mode to serve in, and why.
+fn choose(asked: Option<Mode>, suggested: SuggestedMode) -> (serve::Mode, &'static str) {
+    match (asked, suggested) {
+        (Some(Mode::Http), _) => (serve::Mode::Http, "--mode"),
+        (Some(Mode::Queue), _) => (serve::Mode::Queue, "--mode"),
+        (None, SuggestedMode::Queue) => (serve::Mode::Queue, "RUNPOD_WEBHOOK_GET_JOB"),
+        (None, SuggestedMode::LoadBalancer(because)) => (serve::Mode::Http, because),
+        (None, SuggestedMode::None) => (serve::Mode::Http, "no platform"),
+    }
 }

@@ -90,6 +90,36 @@ pub const VARIABLES: &[Variable] = &[
         description: "Set by the platform. The log is written as JSON lines then.",
     },
     Variable {
+        name: "RUNPOD_WEBHOOK_GET_JOB",
+        default: "unset",
+        description: "Set by the platform: where jobs are taken. Makes `farcall serve` a queue worker, which also reads `RUNPOD_WEBHOOK_POST_OUTPUT`, `RUNPOD_WEBHOOK_POST_STREAM`, `RUNPOD_WEBHOOK_PING`, `RUNPOD_PING_INTERVAL` (ms), `RUNPOD_POD_ID` and `RUNPOD_AI_API_KEY`.",
+    },
+    Variable {
+        name: "FARCALL_MAX_PAYLOAD_MB",
+        default: "`20`",
+        description: "Largest answer the platform takes, in MiB; a larger one becomes an error that names the sizes.",
+    },
+    Variable {
+        name: "FARCALL_SPOOL_DIR",
+        default: "`spool` in `FARCALL_CACHE_DIR`",
+        description: "Where answers wait that could not be delivered, until they are or the worker starts again.",
+    },
+    Variable {
+        name: "RUNPOD_MIN_MEMORY_GB",
+        default: "`4`",
+        description: "Memory that must be available before a queue worker takes jobs, in GiB.",
+    },
+    Variable {
+        name: "RUNPOD_MIN_DISK_PERCENT",
+        default: "`10`",
+        description: "Part of the disk that must be free, in per cent.",
+    },
+    Variable {
+        name: "RUNPOD_SKIP_FITNESS_CHECKS",
+        default: "`0`",
+        description: "`1` checks nothing. `RUNPOD_SKIP_AUTO_SYSTEM_CHECKS` leaves out memory and disk, `RUNPOD_SKIP_GPU_CHECK` the GPU.",
+    },
+    Variable {
         name: "FARCALL_LOG_LEVEL",
         default: "`info` for `serve`, else `warn`",
         description: "The worker's own log: `error`, `warn`, `info`, `debug` or `trace`.",

@@ -1,0 +1,221 @@
+//! RunPod's job queue, seen from a worker (contract 2): jobs are taken by long poll and answered by POST.
+//!
+//! ```text
+//! take ──▶ own ──▶ Supervisor::execute ──▶ deliver ──▶ closed
+//!   ▲       └── chunks ──▶ stream             └── spool, while the platform does not answer
+//!   └── a slot is free        heartbeat · stop channel
+//! ```
+//!
+//! One function, [`own`](QueueWorker::own), has a job from taking to closing: every job taken is answered
+//! exactly once, or was stopped by the platform.
+
+mod answer;
+mod backoff;
+mod fitness;
+mod heartbeat;
+mod platform;
+mod spool;
+mod stop;
+mod take;
+mod taken;
+mod urls;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use farcall_protocol::{FunctionRequest, SerializationFormat};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use self::answer::{Answer, Envelopes};
+use self::platform::{Platform, Post};
+use self::spool::Spool;
+use self::taken::Taken;
+use super::Worker;
+use crate::config::{Config, PlatformConfig};
+use crate::job::Job;
+pub(super) use fitness::check_fitness;
+
+/// Ids of answered jobs that are remembered, to recognise a job that is delivered twice.
+const REMEMBERED_ANSWERS: usize = 4096;
+
+/// Answers on their way at a time. Beyond it, jobs are taken more slowly rather than memory filled.
+const ANSWERS_AT_A_TIME: usize = 64;
+
+/// Chunks of a generator that may wait to be posted; then the generator waits.
+const WAITING_CHUNKS: usize = 16;
+
+/// A worker that serves the platform's queue.
+#[derive(Debug)]
+pub(super) struct QueueWorker {
+    worker: Arc<Worker>,
+    platform: Platform,
+    spool: Spool,
+    slots: Arc<Semaphore>,
+    concurrency: usize,
+    answers: Arc<Semaphore>,
+    max_payload_bytes: usize,
+    ping_interval: Duration,
+    jobs: Mutex<Jobs>,
+}
+
+/// The jobs this worker has, and those it has answered lately.
+#[derive(Debug, Default)]
+struct Jobs {
+    open: HashMap<String, OpenJob>,
+    answered: VecDeque<String>,
+}
+
+#[derive(Debug)]
+struct OpenJob {
+    cancelled: CancellationToken,
+    /// The platform has closed it: nothing is posted for it any more.
+    stopped: bool,
+}
+
+impl QueueWorker {
+    pub(super) fn new(worker: Arc<Worker>, config: &Config, platform: &PlatformConfig) -> Arc<Self> {
+        let spool = platform.spool_directory.clone().unwrap_or_else(|| config.cache_directory.join("spool"));
+        let client = Platform::new(platform);
+        Arc::new(Self {
+            spool: Spool::new(spool.join(client.worker_id())),
+            platform: client,
+            worker,
+            slots: Arc::new(Semaphore::new(config.concurrency)),
+            concurrency: config.concurrency,
+            answers: Arc::new(Semaphore::new(ANSWERS_AT_A_TIME)),
+            max_payload_bytes: platform.max_payload_bytes,
+            ping_interval: platform.ping_interval,
+            jobs: Mutex::default(),
+        })
+    }
+
+    /// The platform's side of the worker.
+    pub(super) fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    /// Takes jobs until the worker drains. Heartbeats go on until `ended`.
+    pub(super) async fn run(self: Arc<Self>, ended: CancellationToken) {
+        tokio::spawn(Arc::clone(&self).send_heartbeats(ended.clone()));
+        tokio::spawn(Arc::clone(&self).watch_stop_channel(ended));
+        let spooled = Arc::clone(&self);
+        self.worker.jobs.spawn(async move { spooled.deliver_spooled().await });
+        self.take_jobs().await;
+    }
+
+    /// Takes a job over, unless it is here already.
+    fn accept(self: &Arc<Self>, taken: Taken, slot: Option<OwnedSemaphorePermit>) {
+        let cancelled = self.worker.cancelled.child_token();
+        {
+            let mut jobs = self.jobs();
+            if jobs.open.contains_key(&taken.id) || jobs.answered.contains(&taken.id) {
+                warn!(job = taken.id, "delivered twice: it is not run again");
+                return;
+            }
+            jobs.open.insert(taken.id.clone(), OpenJob { cancelled: cancelled.clone(), stopped: false });
+        }
+        let worker = Arc::clone(self);
+        // Tracked: the worker does not end before the job is closed.
+        self.worker.jobs.spawn(async move {
+            let slot = match slot {
+                Some(slot) => Some(slot),
+                None => Arc::clone(&worker.slots).acquire_owned().await.ok(), // more jobs than were asked for
+            };
+            worker.own(taken, cancelled, slot).await;
+        });
+    }
+
+    /// Has a job from here to its closing.
+    async fn own(
+        self: Arc<Self>,
+        taken: Taken,
+        cancelled: CancellationToken,
+        slot: Option<OwnedSemaphorePermit>,
+    ) {
+        let id = taken.id.clone();
+        info!(job = id, "started");
+        let answer = match taken.input {
+            Ok(input) => self.execute(&id, input, taken.timeout, cancelled).await,
+            Err(reason) => Answer::rejected(reason),
+        };
+        // The runner is free: the next job may come while this one's answer is on its way.
+        let delivery = Arc::clone(&self.answers).acquire_owned().await;
+        drop(slot);
+        if self.is_stopped(&id) {
+            info!(job = id, "stopped");
+        } else {
+            self.deliver(&id, answer).await;
+            info!(job = id, "finished");
+        }
+        self.close(id);
+        drop(delivery);
+    }
+
+    async fn execute(
+        self: &Arc<Self>,
+        id: &str,
+        input: bytes::Bytes,
+        timeout: Option<Duration>,
+        cancelled: CancellationToken,
+    ) -> Answer {
+        // 2.x clients speak JSON and take a generator's items as they come; 1.x clients need one object.
+        let streams = FunctionRequest::parse(&input)
+            .is_ok_and(|request| request.serialization_format == SerializationFormat::Json);
+        let mut job = Job::new(id, input);
+        job.timeout = timeout;
+        job.cancelled = cancelled;
+        job.stream = streams;
+        if !streams {
+            return Answer::from_outcome(self.worker.supervisor.execute(job).await, Envelopes::default());
+        }
+        let (follower, mut events) = mpsc::channel(WAITING_CHUNKS);
+        job.follower = Some(follower);
+        let posting = async {
+            let mut envelopes = Envelopes::default();
+            while let Some(event) = events.recv().await {
+                if let Some(envelope) = envelopes.add(event) {
+                    self.post_chunk(id, &envelope).await;
+                }
+            }
+            envelopes
+        };
+        let (outcome, envelopes) = tokio::join!(self.worker.supervisor.execute(job), posting);
+        let answer = Answer::from_outcome(outcome, envelopes);
+        if let Some(envelope) = answer.failed_stream() {
+            self.post_chunk(id, &envelope).await;
+        }
+        answer
+    }
+
+    /// Posts a chunk. The next one waits for it, so their order is kept; the answer carries all of them, so
+    /// one that cannot be posted is not lost.
+    async fn post_chunk(&self, id: &str, envelope: &[u8]) {
+        if self.is_stopped(id) {
+            return;
+        }
+        let body = [b"{\"output\":".as_slice(), envelope, b"}"].concat();
+        if let Err(error) = self.platform.post(Post::Chunk, id, body.into()).await {
+            debug!(job = id, %error, "chunk not posted");
+        }
+    }
+
+    fn is_stopped(&self, id: &str) -> bool {
+        self.jobs().open.get(id).is_some_and(|job| job.stopped)
+    }
+
+    fn close(&self, id: String) {
+        let mut jobs = self.jobs();
+        jobs.open.remove(&id);
+        jobs.answered.push_back(id);
+        if jobs.answered.len() > REMEMBERED_ANSWERS {
+            jobs.answered.pop_front();
+        }
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,37 @@
+//! Heartbeats: on time whatever user code does, since no interpreter is in this process.
+
+use std::sync::Arc;
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::QueueWorker;
+use crate::serve::Health;
+
+impl QueueWorker {
+    /// Sends a heartbeat at once and then in the platform's rhythm, until `ended`.
+    pub(super) async fn send_heartbeats(self: Arc<Self>, ended: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.ping_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = ended.cancelled() => return,
+            }
+            let mut jobs: Vec<String> = self.jobs().open.keys().cloned().collect();
+            jobs.sort();
+            // A draining worker is as healthy as it was; the platform is told by the jobs it takes no more.
+            let failing = !self.worker.draining.is_cancelled() && self.worker.health() == Health::Unhealthy;
+            let unhealthy = failing.then_some(("runner", "no runner could be started"));
+            // Not awaited in the rhythm: an answer that takes long must not delay the next heartbeat.
+            let worker = Arc::clone(&self);
+            tokio::spawn(async move {
+                let timeout = worker.ping_interval * 2;
+                if let Err(error) = worker.platform.ping(&jobs, unhealthy, timeout).await {
+                    debug!(%error, "heartbeat not answered");
+                }
+            });
+        }
+    }
+}
