@@ -18,7 +18,7 @@ use crate::job::JobOutcome;
 use crate::runner::Event;
 
 /// How long an answer is worth delivering: the platform keeps results, and jobs it waits for, that long.
-const KEPT_BY_PLATFORM: Duration = Duration::from_secs(30 * 60);
+const KEPT_BY_PLATFORM: Duration = Duration::from_mins(30);
 
 /// How long the end of the worker waits for an answer before it stays in the spool.
 const LAST_TRIES: Duration = Duration::from_secs(3);
@@ -95,12 +95,10 @@ impl Answer {
         if body.len() <= limit {
             return body;
         }
-        let mebibytes = |bytes: usize| bytes as f64 / f64::from(1 << 20);
         let error = format!(
-            "the answer is {:.1} MiB, over the platform's limit of {:.1} MiB\n\
+            "the answer is {} bytes, over the platform's limit of {limit}\n\
              hint: return less, or write it to storage and return where it is",
-            mebibytes(body.len()),
-            mebibytes(limit)
+            body.len()
         );
         json!({"error": error}).to_string().into()
     }

@@ -18,7 +18,7 @@ const SDK_VERSION: &str = "1.12.0";
 const LONG_POLL: Duration = Duration::from_secs(90);
 
 /// Longest wait for the rest of a response that has begun, and for an answer to be taken.
-const TRANSFER: Duration = Duration::from_secs(60);
+const TRANSFER: Duration = Duration::from_mins(1);
 
 /// The platform, for one worker.
 #[derive(Debug)]

@@ -33,13 +33,16 @@ struct Policy {
 /// The jobs of a response, each judged by itself. The second part counts what could not even be answered, for
 /// lack of an id.
 pub(super) fn read(body: &Bytes) -> (Vec<Taken>, usize) {
-    let elements: Vec<&RawValue> = match serde_json::from_slice(body) {
-        Ok(elements) => elements,
-        Err(_) => serde_json::from_slice(body).map_or_else(|_| Vec::new(), |element| vec![element]),
+    if body.is_empty() {
+        return (Vec::new(), 0);
+    }
+    let list = serde_json::from_slice::<Vec<&RawValue>>(body);
+    let Ok(elements) = list.or_else(|_| serde_json::from_slice(body).map(|element| vec![element])) else {
+        return (Vec::new(), 1);
     };
     let count = elements.len();
     let jobs: Vec<Taken> = elements.into_iter().filter_map(|element| read_one(element.get(), body)).collect();
-    let unanswerable = count - jobs.len() + usize::from(count == 0 && !body.is_empty());
+    let unanswerable = count - jobs.len();
     (jobs, unanswerable)
 }
 
