@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, PlatformConfig};
+use crate::fitness::check_fitness;
 use crate::interpreter::Interpreter;
 use crate::output_log::LogSink;
 use crate::runner::pool::{PoolHealth, PoolSize};
@@ -144,11 +145,16 @@ async fn serve_queue(config: &Config, platform: &PlatformConfig) -> Result<End, 
     let signals = Signals::new()?;
     let Some(worker) = Worker::start(config).await else { return Ok(End::Broken) };
     let queue = QueueWorker::new(Arc::clone(&worker), config, platform);
-    if let Err(unfit) = runpod::check_fitness(config).await {
-        error!(error = %unfit, "this machine is not fit for work");
-        queue.report_unfit(&unfit).await;
-        worker.supervisor.stop().await;
-        return Ok(End::Unfit);
+    for check in check_fitness(config).await {
+        match check.result {
+            Ok(found) => info!(check = check.name, found, "fitness"),
+            Err(reason) => {
+                error!(check = check.name, reason, "this machine is not fit for work");
+                queue.report_unfit(check.name, &reason).await;
+                worker.supervisor.stop().await;
+                return Ok(End::Unfit);
+            }
+        }
     }
     let ended = CancellationToken::new();
     let taking = tokio::spawn(Arc::clone(&queue).run(ended.clone()));

@@ -12,6 +12,7 @@ use super::CommandError;
 use super::case::plain_result;
 use super::terminal::{Terminal, Tone, indent};
 use crate::config::Config;
+use crate::fitness::check_fitness;
 use crate::interpreter::{Interpreter, on_path};
 use crate::job::{Job, with_causes};
 use crate::runner::pool::PoolSize;
@@ -79,7 +80,14 @@ pub(super) async fn run(
     }
     checks.push(uv(config).await);
     checks.push(apt(config));
-    checks.push(gpu(config).await);
+    checks.extend(check_fitness(config).await.into_iter().map(|check| match check.result {
+        Ok(found) => Check::ok(check.name, found),
+        // Only a queue worker refuses to start for it.
+        Err(reason) => Check::missing(check.name, format!("{reason}: a queue worker would take no jobs")),
+    }));
+    if on_path(&config.path, Path::new("nvidia-smi")).is_none() {
+        checks.push(Check::missing("gpu", "none found (no nvidia-smi)"));
+    }
     checks.push(cache(config));
 
     let can_run = checks.iter().all(|check| check.verdict != Verdict::Failed);
@@ -170,18 +178,6 @@ fn apt(config: &Config) -> Check {
         Some(path) if is_root => Check::ok("apt", path.display().to_string()),
         Some(_) => Check::missing("apt", "not root: system packages cannot be installed"),
         None => Check::missing("apt", "not found: system packages cannot be installed"),
-    }
-}
-
-async fn gpu(config: &Config) -> Check {
-    let Some(path) = on_path(&config.path, Path::new("nvidia-smi")) else {
-        return Check::missing("gpu", "none found (no nvidia-smi)");
-    };
-    let query = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"];
-    match ask(&path, &query).await {
-        Ok(gpus) if !gpus.trim().is_empty() => Check::ok("gpu", gpus.trim().to_owned()),
-        Ok(_) => Check::missing("gpu", "nvidia-smi lists none"),
-        Err(error) => Check::missing("gpu", error),
     }
 }
 

@@ -11,7 +11,6 @@
 
 mod answer;
 mod backoff;
-mod fitness;
 mod heartbeat;
 mod platform;
 mod spool;
@@ -36,7 +35,6 @@ use self::taken::Taken;
 use super::Worker;
 use crate::config::{Config, PlatformConfig};
 use crate::job::Job;
-pub(super) use fitness::check_fitness;
 
 /// Ids of answered jobs that are remembered, to recognise a job that is delivered twice.
 const REMEMBERED_ANSWERS: usize = 4096;

@@ -1,0 +1,106 @@
+//! Fitness: whether this machine can do the work (contract 1.1). Checked before a queue worker takes its first
+//! job, and by `farcall doctor`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::{Config, FitnessConfig};
+use crate::interpreter::on_path;
+use crate::subprocess::Subprocess;
+
+/// A driver that has not answered by then is broken.
+const GPU_TIME: Duration = Duration::from_secs(30);
+
+/// One check and how it came out: what was found, or why it failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FitnessCheck {
+    /// `memory`, `disk` or `gpu`.
+    pub name: &'static str,
+    /// What was found; as an error if it is not enough.
+    pub result: Result<String, String>,
+}
+
+/// Runs all checks that are not switched off. A machine without `nvidia-smi` is not asked for a GPU.
+pub async fn check_fitness(config: &Config) -> Vec<FitnessCheck> {
+    let fitness = &config.fitness;
+    if fitness.skip {
+        return Vec::new();
+    }
+    let mut checks = Vec::new();
+    if !fitness.skip_system {
+        checks.extend([memory(fitness), disk(fitness)].into_iter().flatten());
+    }
+    if !fitness.skip_gpu
+        && let Some(program) = on_path(&config.path, Path::new("nvidia-smi"))
+    {
+        checks.push(FitnessCheck { name: "gpu", result: gpu(&program).await });
+    }
+    checks
+}
+
+fn memory(fitness: &FitnessConfig) -> Option<FitnessCheck> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kilobytes = line.split_whitespace().next()?.parse::<f64>().ok()?;
+    let gigabytes = kilobytes / f64::from(1 << 20);
+    Some(judge("memory", gigabytes, fitness.min_memory_gb, "GiB available"))
+}
+
+fn disk(fitness: &FitnessConfig) -> Option<FitnessCheck> {
+    let disk = rustix::fs::statvfs("/").ok()?;
+    #[expect(clippy::cast_precision_loss, reason = "a percentage")]
+    let percent = disk.f_bavail as f64 / disk.f_blocks.max(1) as f64 * 100.0;
+    Some(judge("disk", percent, fitness.min_disk_percent, "per cent free"))
+}
+
+fn judge(name: &'static str, found: f64, least: f64, unit: &str) -> FitnessCheck {
+    let result = if found < least {
+        Err(format!("{found:.1} {unit}, at least {least} needed"))
+    } else {
+        Ok(format!("{found:.1} {unit}"))
+    };
+    FitnessCheck { name, result }
+}
+
+async fn gpu(program: &Path) -> Result<String, String> {
+    let arguments = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"];
+    let command = Subprocess {
+        program: program.to_owned(),
+        arguments: arguments.into_iter().map(Into::into).collect(),
+        deadline: GPU_TIME,
+    };
+    match command.run().await {
+        Ok(finished) if finished.stdout.trim().is_empty() => Err("nvidia-smi lists none".to_owned()),
+        Ok(finished) => Ok(finished.stdout.trim().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn too_little_fails_and_says_how_much_there_is() {
+        let lookup = |name: &str| match name {
+            "RUNPOD_MIN_MEMORY_GB" => Some("1000000".to_owned()),
+            "RUNPOD_MIN_DISK_PERCENT" => Some("0".to_owned()),
+            _ => None,
+        };
+        let checks = check_fitness(&Config::read(lookup).unwrap()).await;
+        assert_eq!(checks.iter().map(|check| check.name).collect::<Vec<_>>(), ["memory", "disk"]);
+        let reason = checks[0].result.as_ref().unwrap_err();
+        assert!(reason.ends_with("GiB available, at least 1000000 needed"), "{reason}");
+        assert!(checks[1].result.is_ok());
+    }
+
+    #[tokio::test]
+    async fn checks_can_be_switched_off() {
+        let only = |switched: &'static str| {
+            let lookup = move |name: &str| (name == switched).then(|| "true".to_owned());
+            Config::read(lookup).unwrap()
+        };
+        assert!(check_fitness(&only("RUNPOD_SKIP_FITNESS_CHECKS")).await.is_empty());
+        assert!(check_fitness(&only("RUNPOD_SKIP_AUTO_SYSTEM_CHECKS")).await.is_empty());
+    }
+}
