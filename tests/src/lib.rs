@@ -6,6 +6,7 @@
 mod binary;
 mod farcall;
 mod interpreters;
+pub mod platform;
 mod python;
 mod request;
 
