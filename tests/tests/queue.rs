@@ -272,3 +272,55 @@ fn an_unfit_machine_says_so_to_the_platform_and_takes_nothing() {
     assert!(ping.parameter("reason").unwrap().contains("1000000 needed"));
     assert!(platform.requests_on(Route::Take).is_empty());
 }
+
+/// Takes one upload and returns its request line and body.
+fn bucket() -> (String, std::thread::JoinHandle<(String, Vec<u8>)>) {
+    use std::io::{BufRead, BufReader, Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a bucket gets one upload");
+    let address = format!("http://{}", listener.local_addr().expect("a bucket gets one upload"));
+    let upload = move || {
+        let (stream, _) = listener.accept().expect("a bucket gets one upload");
+        let mut reader = BufReader::new(&stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(reader.read_line(&mut head).expect("a bucket gets one upload"), 0, "{head}");
+        }
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .expect("a bucket gets one upload");
+        let mut body = vec![0; length.parse().expect("a bucket gets one upload")];
+        reader.read_exact(&mut body).expect("a bucket gets one upload");
+        (&stream)
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .expect("a bucket gets one upload");
+        (head.lines().next().expect("a bucket gets one upload").to_owned(), body)
+    };
+    (address, std::thread::spawn(upload))
+}
+
+#[test]
+fn an_answer_over_the_limit_goes_to_the_jobs_bucket() {
+    let platform = Platform::start();
+    let _worker = QueueWorker::start(&platform, &[("FARCALL_MAX_PAYLOAD_MB", "1")]);
+    let (address, upload) = bucket();
+    let job = platform.submit_job(json!({
+        "input": function("f", "def f(): return 'x' * (2 << 20)").input(),
+        "s3Config": {"accessId": "me", "accessSecret": "secret", "bucketName": "results", "endpointUrl": address},
+    }));
+    let answer = platform.wait(&job);
+    let link = &answer["output"]["json_result"]["s3"];
+    assert_eq!(link["bytes"], (2 << 20) + 2, "{answer}");
+    assert_eq!(link["encoding"], "json");
+    let expected = format!("{address}/results/farcall/{job}?");
+    let url = link["url"].as_str().unwrap();
+    assert!(url.starts_with(&expected) && url.contains("X-Amz-Signature="), "{url}");
+    assert!(!answer.to_string().contains("secret"));
+    let (line, body) = upload.join().unwrap();
+    assert!(
+        line.starts_with(&format!("PUT /results/farcall/{job}?")) && line.contains("X-Amz-Signature="),
+        "{line}"
+    );
+    assert_eq!(body.len(), (2 << 20) + 2);
+}

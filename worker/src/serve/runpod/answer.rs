@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use farcall_protocol::FunctionResponse;
 use farcall_protocol::frame::Encoding;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -14,7 +15,6 @@ use super::QueueWorker;
 use super::backoff::Backoff;
 use super::platform::{PlatformError, Post};
 use super::spool::Entry;
-use crate::job::JobOutcome;
 use crate::runner::Event;
 
 /// How long an answer is worth delivering: the platform keeps results, and jobs it waits for, that long.
@@ -49,6 +49,10 @@ impl Envelopes {
         Some(envelope)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn into_list(self) -> Vec<u8> {
         let mut list = self.0.join(&b","[..]);
         list.insert(0, b'[');
@@ -63,9 +67,7 @@ impl Answer {
         Self { output: None, error: Some(reason), is_stream: false }
     }
 
-    pub(super) fn from_outcome(outcome: JobOutcome, envelopes: Envelopes) -> Self {
-        let was_streamed = outcome.was_streamed() || !envelopes.0.is_empty();
-        let response = outcome.into_response();
+    pub(super) fn new(response: &FunctionResponse, envelopes: Envelopes, was_streamed: bool) -> Self {
         // A failure without a text would look like a success.
         let fallback = (!response.success).then(|| "the call failed".to_owned());
         let error = response.error.clone().or(fallback);
