@@ -6,14 +6,18 @@
 mod binary;
 mod farcall;
 mod interpreters;
+mod packages;
 pub mod platform;
 mod python;
+mod queue_worker;
 mod request;
 
 pub use binary::{binary, repository};
 pub use farcall::{Answer, Farcall, Finished};
 pub use interpreters::{Installed, installed};
+pub use packages::Packages;
 pub use python::Python;
+pub use queue_worker::QueueWorker;
 pub use request::{Request, class, function};
 
 /// Waits for a condition for at most ten seconds, and says whether it came true.
