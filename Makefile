@@ -16,6 +16,8 @@ FARCALL := $(TARGET)/release/farcall
 # Absolute: the build script that reads it runs in its package's directory.
 RUNNER := $(abspath $(TARGET)/release/libfarcall_runner.so)
 VENV := $(CURDIR)/.venv
+# One for each of RunPod's packages that the tests run: they exclude each other.
+CLIENTS := .venv-flash .venv-runpod1 .venv-runpod2
 # Seen working with rust-toolchain.toml; used only where the machine has none of its own.
 NEXTEST_VERSION := 0.9.143
 DENY_VERSION := 0.20.2
@@ -44,6 +46,14 @@ test: .venv ## Run every test
 	cargo build --package farcall --package farcall-runner
 	FARCALL_TEST_PYTHON=$(VENV)/bin/python cargo nextest run --workspace
 
+# The tests that need these environments make them where they are missing; `make test` runs them, too.
+.PHONY: test-clients
+test-clients: .venv $(CLIENTS:%=%/.installed) ## Run RunPod's own packages against the worker, on a fake platform
+	@cargo nextest --version >/dev/null 2>&1 || { echo "cargo-nextest is missing: installing it"; \
+		cargo install --locked cargo-nextest@$(NEXTEST_VERSION); }
+	cargo build --package farcall --package farcall-runner
+	FARCALL_TEST_PYTHON=$(VENV)/bin/python cargo nextest run --package e2e --test clients --test platform
+
 # cargo deny's fourth check, advisories, clones a database from the network at every run: it is left to
 # whoever can reach it (`cargo deny check advisories`), so that this target says the same everywhere.
 .PHONY: check
@@ -66,7 +76,7 @@ bench: build .venv bench/.venv-peers ## Measure speed against other workers; wri
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean
-	rm -rf .venv bench/.venv-peers .mypy_cache .ruff_cache
+	rm -rf .venv $(CLIENTS) bench/.venv-peers .mypy_cache .ruff_cache
 
 .PHONY: .venv
 .venv: .venv/.installed ## Prepare .venv, the Python that runs user code here
@@ -76,9 +86,12 @@ bench/.venv-peers: bench/.venv-peers/.installed
 
 .venv/.installed: requirements-dev.txt
 bench/.venv-peers/.installed: bench/peers/requirements.txt
+.venv-flash/.installed: tests/clients/flash-1.21.txt
+.venv-runpod1/.installed: tests/clients/runpod-1.12.txt
+.venv-runpod2/.installed: tests/clients/runpod-2.0.txt
 
 # $(@D) is the environment, $< its requirements. A failure leaves no stamp, so the next run starts over.
-.venv/.installed bench/.venv-peers/.installed:
+.venv/.installed bench/.venv-peers/.installed $(CLIENTS:%=%/.installed):
 	@echo "preparing $(@D): a virtual environment of $$($(PYTHON) --version) with $$(grep -Eo '^[a-z]+' $< | paste -sd ' ')"
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv module" >&2; \

@@ -6,6 +6,7 @@
 mod binary;
 mod farcall;
 mod interpreters;
+mod packages;
 pub mod platform;
 mod python;
 mod queue_worker;
@@ -14,6 +15,7 @@ mod request;
 pub use binary::{binary, repository};
 pub use farcall::{Answer, Farcall, Finished};
 pub use interpreters::{Installed, installed};
+pub use packages::Packages;
 pub use python::Python;
 pub use queue_worker::{QueueWorker, WORKER};
 pub use request::{Request, class, function};
