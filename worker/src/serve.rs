@@ -116,10 +116,11 @@ pub async fn serve_http(config: &Config) -> Result<End, ServeError> {
         max_body_bytes: config.max_body_bytes,
         cancel_on_disconnect: config.cancel_on_disconnect,
     });
-    let servers = TaskTracker::new();
-    servers.spawn(http::serve(listener, http::routes(&worker), worker.draining.clone()));
+    // Health checks are answered to the end: only that tells them that no more work is taken.
+    let (servers, closing) = (TaskTracker::new(), CancellationToken::new());
+    servers.spawn(http::serve(listener, http::routes(&worker), closing.clone()));
     if let Some(listener) = health_listener {
-        servers.spawn(http::serve(listener, http::health_routes(&worker), worker.draining.clone()));
+        servers.spawn(http::serve(listener, http::health_routes(&worker), closing.clone()));
     }
 
     let end = tokio::select! {
@@ -134,6 +135,7 @@ pub async fn serve_http(config: &Config) -> Result<End, ServeError> {
         }
     };
     drain(&worker, config, impatient).await;
+    closing.cancel();
     servers.close();
     if tokio::time::timeout(LAST_ANSWERS, servers.wait()).await.is_err() {
         warn!("clients still connected are left behind");
