@@ -5,15 +5,20 @@
 
 mod binary;
 mod farcall;
+mod http;
 mod interpreters;
+pub mod processes;
 mod python;
 mod request;
+mod worker;
 
 pub use binary::{binary, repository};
 pub use farcall::{Answer, Farcall, Finished};
+pub use http::{Connection, Event, Events, HttpAnswer};
 pub use interpreters::{Installed, installed};
 pub use python::Python;
 pub use request::{Request, class, function};
+pub use worker::{PendingCall, Worker, WorkerOptions, value};
 
 /// Waits for a condition for at most ten seconds, and says whether it came true.
 pub fn wait_until(condition: impl Fn() -> bool) -> bool {
