@@ -86,7 +86,13 @@ mod tests {
 
     #[test]
     fn what_is_encoded_decodes() {
-        let message = ToRunner::Invoke(Invoke { id: 1, fresh: true, max_result_bytes: 9, stream: false });
+        let message = ToRunner::Invoke(Invoke {
+            id: 1,
+            fresh: true,
+            max_result_bytes: 9,
+            stream: false,
+            settle: false,
+        });
         let head = encode_head(&message, 5).unwrap();
         let (prelude, header) = head.split_first_chunk::<PRELUDE_BYTES>().unwrap();
         let prelude = Prelude::decode(*prelude).unwrap();

@@ -64,6 +64,10 @@ pub struct Invoke {
     pub max_result_bytes: u64,
     /// Send what a generator yields as [`FromRunner::Chunk`] instead of collecting it.
     pub stream: bool,
+    /// The invocation before this one was interrupted, perhaps too late for it: drop an interrupt that is
+    /// pending, then say so by [`FromRunner::Settled`], before which none is sent for this one.
+    #[serde(default)]
+    pub settle: bool,
 }
 
 /// What a runner says to the supervisor.
@@ -76,6 +80,11 @@ pub enum FromRunner {
     Forked {
         /// The new runner.
         pid: Option<u32>,
+    },
+    /// No interrupt of an earlier invocation is pending any more, as [`Invoke::settle`] asks.
+    Settled {
+        /// The invocation that begins.
+        id: u64,
     },
     /// A generator has yielded. Body: the encoded value.
     Chunk(Chunk),
@@ -169,8 +178,14 @@ mod tests {
 
     #[test]
     fn frames_look_like_this_on_the_channel() {
-        let invoke = ToRunner::Invoke(Invoke { id: 7, fresh: false, max_result_bytes: 1024, stream: false });
-        insta::assert_snapshot!(serde_json::to_string(&invoke).unwrap(), @r#"{"type":"invoke","id":7,"fresh":false,"max_result_bytes":1024,"stream":false}"#);
+        let invoke = ToRunner::Invoke(Invoke {
+            id: 7,
+            fresh: false,
+            max_result_bytes: 1024,
+            stream: false,
+            settle: false,
+        });
+        insta::assert_snapshot!(serde_json::to_string(&invoke).unwrap(), @r#"{"type":"invoke","id":7,"fresh":false,"max_result_bytes":1024,"stream":false,"settle":false}"#);
         let ready = FromRunner::Ready(Ready { python_version: "3.11.7".into() });
         insta::assert_snapshot!(serde_json::to_string(&ready).unwrap(), @r#"{"type":"ready","python_version":"3.11.7"}"#);
         let done = FromRunner::Done(Done {

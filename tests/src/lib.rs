@@ -5,20 +5,25 @@
 
 mod binary;
 mod farcall;
+mod http;
 mod interpreters;
 mod packages;
 pub mod platform;
+pub mod processes;
 mod python;
 mod queue_worker;
 mod request;
+mod worker;
 
 pub use binary::{binary, repository};
 pub use farcall::{Answer, Farcall, Finished};
+pub use http::{Connection, Event, Events, HttpAnswer};
 pub use interpreters::{Installed, installed};
 pub use packages::Packages;
 pub use python::Python;
 pub use queue_worker::{QueueWorker, WORKER};
 pub use request::{Request, class, function};
+pub use worker::{PendingCall, Worker, WorkerOptions, value};
 
 /// Waits for a condition for at most ten seconds, and says whether it came true.
 pub fn wait_until(condition: impl Fn() -> bool) -> bool {

@@ -39,7 +39,7 @@ struct Sink {
 }
 
 /// The lines of one call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct OutputLog {
     sink: LogSink,
     job: String,

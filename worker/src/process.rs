@@ -1,20 +1,22 @@
 //! Child processes and what becomes of them: the one place that waits.
 //!
 //! A task reaps every child of this process, tells whoever started it how it ended, and kills the process group
-//! it led before its id can be used again. The supervisor is a child subreaper (and may be PID 1): what user
+//! it led before its id can be used again, and what has left that group. The supervisor is a child subreaper (and may be PID 1): what user
 //! code left behind is adopted, and reaped here as well, so there are no zombies.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use farcall_reap::Exit;
+use farcall_reap::leftovers;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::{trace, warn};
+use tracing::{debug, trace, warn};
 
 /// Ends of processes nobody has asked for yet that are remembered: a forked runner can end before the
 /// template has told who it is.
@@ -32,8 +34,15 @@ pub struct Process {
 
 #[derive(Debug, Default)]
 struct Registry {
-    waited_for: HashMap<Pid, watch::Sender<Option<Exit>>>,
+    waited_for: HashMap<Pid, Waited>,
     unclaimed: VecDeque<(Pid, Exit, Instant)>,
+}
+
+#[derive(Debug)]
+struct Waited {
+    exit: watch::Sender<Option<Exit>>,
+    /// Processes that know of it are the process's own.
+    directory: Option<PathBuf>,
 }
 
 static REGISTRY: OnceLock<Arc<Mutex<Registry>>> = OnceLock::new();
@@ -55,6 +64,14 @@ impl Process {
         let mut registry = lock(registry()?);
         let ended = registry.claim(pid);
         Ok(registry.wait_for(pid, ended))
+    }
+
+    /// Has everything killed at its end that belongs to `directory`, besides the group it leads.
+    pub fn own(&self, directory: &Path) -> io::Result<()> {
+        if let Some(waited) = lock(registry()?).waited_for.get_mut(&self.pid) {
+            waited.directory = Some(directory.to_owned());
+        }
+        Ok(())
     }
 
     /// Its process id.
@@ -99,7 +116,7 @@ impl Registry {
     fn wait_for(&mut self, pid: Pid, ended: Option<Exit>) -> Process {
         let (sender, exit) = watch::channel(ended);
         if ended.is_none() {
-            self.waited_for.insert(pid, sender);
+            self.waited_for.insert(pid, Waited { exit: sender, directory: None });
         }
         Process { pid, exit }
     }
@@ -119,7 +136,10 @@ impl Registry {
             }
             let exit = farcall_reap::reap(pid)?;
             trace!(pid = pid.as_raw_nonzero().get(), status = %exit.status, "process ended");
-            if let Some(sender) = waited_for {
+            if let Some(Waited { exit: sender, directory }) = waited_for {
+                if let Some(directory) = directory {
+                    self.kill_leftovers(&directory);
+                }
                 sender.send_replace(Some(exit));
             } else {
                 self.unclaimed.truncate(UNCLAIMED - 1);
@@ -127,6 +147,21 @@ impl Registry {
             }
         }
         Ok(())
+    }
+}
+
+impl Registry {
+    /// What the ended process had started outside its group is a child of ours by now.
+    fn kill_leftovers(&self, directory: &Path) {
+        let adopted = || {
+            let mut children = leftovers::children();
+            children.retain(|child| !self.waited_for.contains_key(child));
+            children
+        };
+        let killed = leftovers::kill(directory, adopted);
+        if killed > 0 {
+            debug!(killed, "processes that outlived their runner killed");
+        }
     }
 }
 

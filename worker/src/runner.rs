@@ -51,6 +51,8 @@ pub struct Runner {
     evidence: Evidence,
     limits: Limits,
     settings: Settings,
+    /// The last invocation was interrupted: the interrupt may reach the runner after its end.
+    was_interrupted: bool,
     /// Something the runner has started may hold its output pipe.
     needs_new_output: bool,
 }
@@ -87,6 +89,11 @@ impl Runner {
         self.channel.close();
         let _ = tokio::time::timeout(STOP_GRACE, self.process.wait()).await;
         self.kill().await;
+    }
+
+    /// Whether its process has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.process.ended().is_some()
     }
 
     /// The process's resident memory now, in bytes, by the kernel's count.

@@ -130,12 +130,14 @@ async fn serve_http(config: &Config) -> Result<End, ServeError> {
     let signals = Signals::new()?;
     let worker = Worker::start(config).await?;
     info!(address = %listener.local_addr()?, "serving HTTP");
-    let servers = TaskTracker::new();
-    servers.spawn(http::serve(listener, http::routes(&worker), worker.draining.clone()));
+    // Health checks are answered to the end: only that tells them that no more work is taken.
+    let (servers, closing) = (TaskTracker::new(), CancellationToken::new());
+    servers.spawn(http::serve(listener, http::routes(&worker), closing.clone()));
     if let Some(listener) = health_listener {
-        servers.spawn(http::serve(listener, http::health_routes(&worker), worker.draining.clone()));
+        servers.spawn(http::serve(listener, http::health_routes(&worker), closing.clone()));
     }
     let end = worker.run(config, signals).await;
+    closing.cancel();
     servers.close();
     if tokio::time::timeout(LAST_ANSWERS, servers.wait()).await.is_err() {
         warn!("clients still connected are left behind");

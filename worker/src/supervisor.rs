@@ -14,7 +14,10 @@ use crate::interpreter::Interpreter;
 use crate::job::{Job, JobOutcome};
 use crate::output_log::LogSink;
 use crate::runner::pool::{Pool, PoolHealth, PoolSize, Wish};
-use crate::runner::{Assignment, Factory};
+use crate::runner::{Assignment, Factory, Report};
+
+/// Runners found dead before they took a job, until it is answered as if they had died of it.
+const MOST_DEAD_RUNNERS: usize = 5;
 
 /// Runs jobs.
 #[derive(Debug)]
@@ -70,20 +73,12 @@ impl Supervisor {
             Ok(request) => (self.wish(&request), seconds(request.timeout)),
             Err(error) => return JobOutcome::Rejected(error),
         };
-        let lease = tokio::select! {
-            biased;
-            () = job.cancelled.cancelled() => return JobOutcome::CancelledWaiting,
-            lease = self.pool.lease(wish) => lease,
-        };
-        let lease = match lease {
-            Ok(lease) => lease,
-            Err(error) => return JobOutcome::NotStarted(error),
-        };
         let invoke = Invoke {
             id: self.next_invocation.fetch_add(1, Ordering::Relaxed),
             fresh: self.fresh,
             max_result_bytes: self.max_result_bytes,
             stream: job.stream,
+            settle: false, // whoever knows the runner's past decides
         };
         let assignment = Assignment {
             invoke,
@@ -93,9 +88,23 @@ impl Supervisor {
             follower: job.follower,
             log: self.log.as_ref().map(|log| log.of_job(&job.id)),
         };
-        let report = lease.run(assignment).await;
-        info!(job = job.id, ending = report.ending.name(), "job ended");
-        JobOutcome::Ran(report)
+        for _ in 0..MOST_DEAD_RUNNERS {
+            let lease = tokio::select! {
+                biased;
+                () = assignment.cancelled.cancelled() => return JobOutcome::CancelledWaiting,
+                lease = self.pool.lease(wish.clone()) => lease,
+            };
+            let lease = match lease {
+                Ok(lease) => lease,
+                Err(error) => return JobOutcome::NotStarted(error),
+            };
+            if let Some(report) = lease.run(assignment.clone()).await {
+                info!(job = job.id, ending = report.ending.name(), "job ended");
+                return JobOutcome::Ran(report);
+            }
+            info!(job = job.id, "its runner was dead: it goes to another one");
+        }
+        JobOutcome::Ran(Report::unknown_death())
     }
 
     fn wish(&self, request: &FunctionRequest<'_>) -> Wish {

@@ -5,6 +5,8 @@
 
 #![deny(unsafe_code)]
 
+pub mod leftovers;
+
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;

@@ -22,7 +22,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::fstat;
 
 use crate::channel::{Sender, out_of_the_way};
-use attribution::{Attribution, follow_thread};
+use attribution::{Attribution, ThreadStart, follow_thread};
 use burst::{Burst, Target};
 use stream::{RawStream, Stream};
 
@@ -65,6 +65,7 @@ impl Capture {
         for stream in Stream::BOTH {
             capture.replace(py, stream)?;
         }
+        ThreadStart::install(py, &capture.0.attribution)?;
         let hooks = PyDict::new(py);
         hooks.set_item("before", FlushHook(capture.clone()).into_pyobject(py)?)?;
         hooks.set_item("after_in_child", ResetHook(capture.clone(), sender).into_pyobject(py)?)?;
@@ -78,6 +79,12 @@ impl Capture {
         self.0.attribution.enter(py, id)?;
         self.0.owner.store(if exclusive { id } else { 0 }, Ordering::Relaxed);
         self.restore(py)
+    }
+
+    /// The invocation that had the pipe to itself is over: what its threads still print is not the next one's.
+    pub(crate) fn end(&self, py: Python<'_>) {
+        self.0.owner.store(0, Ordering::Relaxed);
+        self.flush_burst(py); // what they have gathered until now
     }
 
     /// Hands on everything printed so far, through whatever streams user code has put in place.
@@ -217,7 +224,7 @@ impl AuditHook {
         if PROCESS_EVENTS.contains(&event) {
             self.0.0.has_spawned.store(true, Ordering::Relaxed);
             self.0.flush_burst(py);
-        } else if event.starts_with("_thread.start_") {
+        } else if event == "_thread.start_joinable_thread" {
             let _ = follow_thread(&self.0.0.attribution, arguments);
         }
     }

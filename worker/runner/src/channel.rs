@@ -3,11 +3,13 @@
 use std::io::{self, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use farcall_protocol::codec::{self, CodecError, PRELUDE_BYTES, Prelude};
 use farcall_protocol::frame::{FromRunner, ToRunner};
+use farcall_reap::leftovers;
 use pyo3::prelude::*;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -79,12 +81,20 @@ impl Channel {
 
     /// Ends this process and its group as soon as the supervisor is gone, whatever user code is doing: the
     /// thread never takes the GIL. A supervisor that only closes its sending side does not trigger it.
-    pub(crate) fn watch_for_orphanhood(&self) -> io::Result<()> {
+    pub(crate) fn watch_for_orphanhood(&self, scratch: &Path) -> io::Result<()> {
         let stream = self.stream.try_clone()?;
+        let scratch = scratch.to_owned();
         let watch = move || {
             loop {
                 let mut hangup = [PollFd::new(&stream, PollFlags::empty())];
                 if poll(&mut hangup, None).is_ok() && hangup[0].revents().intersects(PollFlags::HUP) {
+                    let itself = rustix::process::getpid();
+                    let others = || {
+                        let mut everybody = leftovers::everybody();
+                        everybody.retain(|process| *process != itself);
+                        everybody
+                    };
+                    leftovers::kill(&scratch, others);
                     // The group holds what user code started, too. It includes this process.
                     let _ = kill_process_group(getpgrp(), Signal::KILL);
                 }
@@ -139,7 +149,11 @@ impl Sender {
 
 /// A duplicate with a number that user code does not reckon with.
 pub(crate) fn out_of_the_way(descriptor: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    Ok(fcntl_dupfd_cloexec(descriptor, LOWEST_PRIVATE_DESCRIPTOR)?)
+    match fcntl_dupfd_cloexec(descriptor, LOWEST_PRIVATE_DESCRIPTOR) {
+        // The limit of open files is below it.
+        Err(rustix::io::Errno::INVAL) => Ok(fcntl_dupfd_cloexec(descriptor, 3)?),
+        duplicated => Ok(duplicated?),
+    }
 }
 
 /// Reads bytes, and the descriptors that come with the first of them.

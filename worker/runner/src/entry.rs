@@ -49,8 +49,8 @@ fn main(py: Python<'_>) -> PyResult<()> {
         }
         setup = receive_setup(py, &mut channel)?;
     }
-    channel.watch_for_orphanhood()?;
     let scratch = Path::new(&setup.scratch);
+    channel.watch_for_orphanhood(scratch)?;
     evidence::prepare(py, scratch)?;
     use_temporary_directory(py, scratch)?;
     let executor = Executor::new(scratch, setup.max_instances, capture, channel.sender());
@@ -107,10 +107,12 @@ fn make_interruptible(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// Temporary files of user code go with the runner.
+/// Temporary files of user code go with the runner, and so do processes that know of its directory.
 fn use_temporary_directory(py: Python<'_>, scratch: &Path) -> PyResult<()> {
     let directory = scratch.join("tmp");
     std::fs::create_dir_all(&directory)?;
     // As text: a `Path` would become a pathlib object, and import a dozen modules for it.
-    py.import("os")?.getattr("environ")?.set_item("TMPDIR", directory.to_string_lossy())
+    let environment = py.import("os")?.getattr("environ")?;
+    environment.set_item("FARCALL_RUNNER", scratch.to_string_lossy())?;
+    environment.set_item("TMPDIR", directory.to_string_lossy())
 }

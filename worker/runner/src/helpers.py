@@ -172,6 +172,12 @@ def follow_thread(thread, variable, invocation):
     follow_pools(variable)
 
 
+def attribute(variable, invocation, function):
+    """`function`, to be called on a new thread, in an invocation."""
+    follow_pools(variable)
+    return _Attributed(variable, invocation, function)
+
+
 def follow_pools(variable):
     import sys
 

@@ -6,7 +6,7 @@ mod emitter;
 use std::io;
 use std::path::Path;
 
-use farcall_protocol::frame::{Done, Encoding, Instance, Invoke, Outcome};
+use farcall_protocol::frame::{Done, Encoding, FromRunner, Instance, Invoke, Outcome};
 use farcall_protocol::{FunctionRequest, SerializationFormat, Target};
 use pyo3::prelude::*;
 use rustix::fd::BorrowedFd;
@@ -69,8 +69,12 @@ impl Executor {
     /// Runs a request to its end, with the runner to itself; the bytes are the encoded result. When this
     /// returns, everything the call printed has been written to the pipe.
     pub(crate) fn invoke(&mut self, py: Python<'_>, invoke: &Invoke, request: &[u8]) -> (Done, Vec<u8>) {
-        // An interrupt meant for the last call may have come too late for it.
-        let _ = py.check_signals();
+        if invoke.settle {
+            // An interrupt meant for the last call may have come too late for it. A failure to tell means that
+            // the supervisor is gone.
+            let _ = py.check_signals();
+            let _ = py.detach(|| self.sender.send(&FromRunner::Settled { id: invoke.id }, &[]));
+        }
         let _ = self.capture.begin(py, invoke.id, true);
         let mut instance = InstanceNote::default();
         let encoded = self.prepare(py, invoke, request, &mut instance).and_then(|call| {
@@ -127,6 +131,7 @@ impl Executor {
     ) -> (Done, Vec<u8>) {
         self.end_forked_child(py, None);
         self.capture.flush(py);
+        self.capture.end(py);
         let (outcome, encoding, error, body) = match encoded {
             Ok((encoding, body)) => (Outcome::Succeeded, encoding, None, body),
             Err(Failure { outcome, error }) => (outcome, Encoding::None, Some(error), Vec::new()),

@@ -22,6 +22,7 @@ const READ_AHEAD: usize = 4096;
 pub(super) struct Channel {
     stream: UnixStream,
     received: BytesMut,
+    left_unread: bool,
 }
 
 /// Why the channel cannot be used any more.
@@ -38,7 +39,7 @@ pub(super) enum ChannelError {
 impl Channel {
     pub(super) fn new(stream: StdUnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream: UnixStream::from_std(stream)?, received: BytesMut::new() })
+        Ok(Self { stream: UnixStream::from_std(stream)?, received: BytesMut::new(), left_unread: false })
     }
 
     /// Sends a message without a body that fits the socket's buffer.
@@ -47,6 +48,11 @@ impl Channel {
         // A fresh socket is writable, but tokio has not seen that yet and would make us wait for it.
         let sent = rustix::io::write(&self.stream, &head)?;
         if sent == head.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    /// Whether the runner has gone without reading all that was sent to it.
+    pub(super) fn left_unread(&self) -> bool {
+        self.left_unread
     }
 
     /// Sends a message, its body, and descriptors that come with it.
@@ -61,18 +67,18 @@ impl Channel {
             let send = || Ok(send_with_descriptors(&self.stream, &head, descriptors)?);
             match self.stream.try_io(Interest::WRITABLE, send) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
-                result => break result?,
+                result => break self.note(result)?,
             }
         };
-        self.stream.write_all_buf(&mut Buf::chain(&head[sent..], body)).await?;
-        Ok(())
+        let written = self.stream.write_all_buf(&mut Buf::chain(&head[sent..], body)).await;
+        Ok(self.note(written)?)
     }
 
     /// Sends a message and its body.
     pub(super) async fn send(&mut self, message: &ToRunner, body: &[u8]) -> Result<(), ChannelError> {
         let head = codec::encode_head(message, body.len())?;
-        self.stream.write_all_buf(&mut Buf::chain(head.as_slice(), body)).await?;
-        Ok(())
+        let written = self.stream.write_all_buf(&mut Buf::chain(head.as_slice(), body)).await;
+        Ok(self.note(written)?)
     }
 
     /// The next message and its body. Cancel-safe: what has arrived so far stays in the channel.
@@ -83,7 +89,8 @@ impl Channel {
                 Frame::Missing(bytes) => bytes,
             };
             self.received.reserve(missing.max(READ_AHEAD));
-            if self.stream.read_buf(&mut self.received).await? == 0 {
+            let read = self.stream.read_buf(&mut self.received).await;
+            if self.note(read)? == 0 {
                 return Err(ChannelError::Closed);
             }
         }
@@ -104,13 +111,12 @@ impl Channel {
                 outgoing.pop_front();
             }
             let (mut reader, mut writer) = self.stream.split();
-            tokio::select! {
-                read = reader.read_buf(&mut self.received) => {
-                    if read? == 0 {
-                        return Err(ChannelError::Closed);
-                    }
-                }
-                written = write_front(&mut writer, outgoing) => written?,
+            let result = tokio::select! {
+                read = reader.read_buf(&mut self.received) => read.map(|length| length == 0),
+                written = write_front(&mut writer, outgoing) => written.map(|()| false),
+            };
+            if self.note(result)? {
+                return Err(ChannelError::Closed);
             }
         }
     }
@@ -126,6 +132,13 @@ impl Channel {
     /// Tells the runner that nothing more will come.
     pub(super) fn close(&mut self) {
         let _ = rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Write);
+    }
+
+    /// Remembers what an error tells: the system reports a reset where the other side's unread data was lost.
+    fn note<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+
+        result.inspect_err(|error| self.left_unread |= matches!(error.kind(), BrokenPipe | ConnectionReset))
     }
 
     fn take_frame(&mut self) -> Result<Frame, CodecError> {

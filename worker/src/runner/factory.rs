@@ -133,6 +133,8 @@ impl Factory {
 
     fn set_up(&self, role: Role, process: Process, parts: Parts) -> Result<Starting, StartError> {
         let Parts { channel, output, scratch } = parts;
+        let own = process.own(scratch.path());
+        own.map_err(|source| StartError::System { doing: "wait for it", source })?;
         let limits = if role == Role::Template { LimitSettings::default() } else { self.limits };
         let mut runner = Runner {
             limits: Limits::apply(limits, process.pid()),
@@ -142,6 +144,7 @@ impl Factory {
             output,
             scratch,
             settings: self.settings.clone(),
+            was_interrupted: false,
             needs_new_output: false,
         };
         let scratch = runner.scratch.path().to_string_lossy().into_owned();

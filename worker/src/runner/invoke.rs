@@ -16,7 +16,7 @@ use crate::output_log::OutputLog;
 use crate::process::Exit;
 
 /// What a runner is to do.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Assignment {
     /// Header of the message to the runner.
     pub invoke: Invoke,
@@ -77,11 +77,14 @@ pub struct Death {
     pub memory_limit_bytes: u64,
     /// The Python stacks at a crash.
     pub stacks: String,
+    /// It was killed because of another call that shared it.
+    pub for_another: bool,
 }
 
 impl Runner {
-    /// Runs an assignment. The runner comes back if it is alive.
-    pub async fn invoke(mut self, assignment: Assignment) -> (Option<Self>, Report) {
+    /// Runs an assignment. The runner comes back if it is alive. There is no report if it was dead before it
+    /// took the assignment: nothing of it has run then.
+    pub async fn invoke(mut self, assignment: Assignment) -> (Option<Self>, Option<Report>) {
         let Assignment { mut invoke, request, timeout, cancelled, follower, log } = assignment;
         let stale = self.output.discard();
         if stale > 0 {
@@ -89,7 +92,9 @@ impl Runner {
         }
         let mut output = CallOutput::new(self.settings.max_output_bytes, log, follower);
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        invoke.settle = std::mem::take(&mut self.was_interrupted);
         self.send(&mut invoke, &request).await;
+        let mut may_interrupt = !invoke.settle;
         let mut interruption: Option<(Interruption, Instant)> = None;
         loop {
             let kill_at = interruption.as_ref().map(|(_, kill_at)| *kill_at);
@@ -98,32 +103,35 @@ impl Runner {
                     Received::Frame(FromRunner::Done(done), body) if done.id == invoke.id => {
                         self.output.drain(&mut output).await;
                         self.needs_new_output = done.has_spawned;
+                        self.was_interrupted = interruption.is_some();
                         let ending = match interruption {
                             Some((interruption, _)) => Ending::Interrupted(interruption),
                             None => Ending::Answered(done, body),
                         };
-                        return (Some(self), Report { ending, output: output.into_text() });
+                        return (Some(self), Some(Report { ending, output: output.into_text() }));
                     }
                     Received::Frame(FromRunner::Chunk(chunk), body) => {
                         self.output.drain(&mut output).await;
                         output.tell(Event::Chunk(chunk, body)).await;
                     }
                     Received::Frame(FromRunner::Output { id }, _) => debug!(id, "output after the answer dropped"),
+                    Received::Frame(FromRunner::Settled { id }, _) => may_interrupt |= id == invoke.id,
                     Received::Frame(unexpected, _) => debug!(?unexpected, "unexpected frame"),
                     Received::Ended => {
                         let ending = match interruption {
                             Some((interruption, _)) => Ending::Interrupted(interruption),
+                            None if self.channel.left_unread() => return (None, None),
                             None => Ending::Died(self.death()),
                         };
-                        return (None, Report { ending, output: output.into_text() });
+                        return (None, Some(Report { ending, output: output.into_text() }));
                     }
                 },
-                () = until(deadline), if interruption.is_none() => {
+                () = until(deadline), if may_interrupt && interruption.is_none() => {
                     let stacks = self.evidence.ask(&self.process).await;
                     let timeout = timeout.unwrap_or_default();
                     interruption = Some((Interruption::TimedOut { timeout, stacks }, self.interrupt()));
                 }
-                () = cancelled.cancelled(), if interruption.is_none() => {
+                () = cancelled.cancelled(), if may_interrupt && interruption.is_none() => {
                     interruption = Some((Interruption::Cancelled, self.interrupt()));
                 }
                 () = until(kill_at) => self.kill().await,
@@ -162,6 +170,7 @@ impl Runner {
             out_of_memory: self.limits.ran_out_of_memory(),
             memory_limit_bytes: self.limits.memory_bytes(),
             stacks: self.evidence.take(),
+            for_another: false,
         }
     }
 }
@@ -193,9 +202,15 @@ impl Ending {
 }
 
 impl Report {
-    /// For a runner that is gone with all that was known about it.
-    pub(super) fn unknown_death() -> Self {
-        let death = Death { exit: None, out_of_memory: false, memory_limit_bytes: 0, stacks: String::new() };
+    /// For runners that are gone with all that was known about them.
+    pub fn unknown_death() -> Self {
+        let death = Death {
+            exit: None,
+            out_of_memory: false,
+            memory_limit_bytes: 0,
+            stacks: String::new(),
+            for_another: false,
+        };
         Self { ending: Ending::Died(death), output: String::new() }
     }
 }
@@ -205,6 +220,9 @@ impl std::fmt::Display for Death {
         let megabytes = |bytes: u64| bytes.div_ceil(1 << 20);
         formatter.write_str("the process that ran this call died: ")?;
         match &self.exit {
+            _ if self.for_another => formatter.write_str(
+                "it was killed because another call that shared it did not end when it was interrupted",
+            )?,
             _ if self.out_of_memory => formatter.write_str("out of memory")?,
             Some(exit) => formatter.write_str(&describe_exit(exit.status))?,
             None => formatter.write_str("it is not known how")?,

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 use tokio::net::unix::pipe::Receiver;
 use tracing::debug;
 
@@ -21,6 +21,13 @@ const PIPE_BYTES: usize = 1 << 20;
 /// How long a call waits for a follower that does not read before it goes on without it.
 const FOLLOWER_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long processes that outlived their call wait after each chunk that is read from them: one that prints
+/// without end must not keep the worker busy.
+const ABANDONED_PAUSE: Duration = Duration::from_millis(5);
+
+/// Chunks read before other tasks get their turn.
+const CHUNKS_IN_A_ROW: usize = 8;
+
 /// Text a follower of a shared runner's call may lag behind, in bytes.
 const MOST_UNTOLD: usize = 4 << 20;
 
@@ -29,6 +36,9 @@ const MOST_UNTOLD: usize = 4 << 20;
 pub(super) struct OutputPipe {
     pipe: Receiver,
     chunk: Vec<u8>,
+    chunks_in_a_row: usize,
+    /// The most bytes it can hold: what was written before now is within the next so many.
+    capacity: usize,
 }
 
 impl OutputPipe {
@@ -36,7 +46,16 @@ impl OutputPipe {
     pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
-        Ok((Self { pipe: Receiver::from_owned_fd(read)?, chunk: vec![0; 64 << 10] }, write))
+        let capacity = fcntl_getpipe_size(&write)?;
+        Ok((
+            Self {
+                pipe: Receiver::from_owned_fd(read)?,
+                chunk: vec![0; 64 << 10],
+                chunks_in_a_row: 0,
+                capacity,
+            },
+            write,
+        ))
     }
 
     /// Waits for output and takes what is there. Never returns once every writer is gone. Cancel-safe: what
@@ -47,24 +66,44 @@ impl OutputPipe {
         output.take(&text);
     }
 
-    /// Takes everything that has been written, without waiting for more. Reads the descriptor itself: tokio's
-    /// idea of its readiness lags behind.
+    /// Takes everything that has been written, without waiting for more, and tells the follower all of it.
     pub(super) async fn drain(&mut self, output: &mut CallOutput) {
-        while let Ok(length @ 1..) = rustix::io::read(&self.pipe, &mut *self.chunk) {
+        let mut taken = 0;
+        while let Some(length) = self.read_now(taken) {
+            taken += length;
             output.take(&self.chunk[..length]);
             output.deliver().await;
         }
+        output.deliver().await; // what was taken before, too
+    }
+
+    /// Reads what is there into the chunk: the descriptor itself, as tokio's idea of its readiness lags behind.
+    /// `None` once there is nothing left of what had been written when the first `taken` bytes were read: a
+    /// program that prints without end would keep us here for ever.
+    fn read_now(&mut self, taken: usize) -> Option<usize> {
+        if taken >= self.capacity {
+            return None;
+        }
+        rustix::io::read(&self.pipe, &mut *self.chunk).ok().filter(|length| *length > 0)
     }
 
     /// Waits for output and returns what is there. Never returns once every writer is gone. Cancel-safe.
     pub(super) async fn read_some(&mut self) -> Vec<u8> {
+        if self.chunks_in_a_row >= CHUNKS_IN_A_ROW {
+            self.chunks_in_a_row = 0;
+            // A pipe that is never empty would keep all other tasks of this thread from running.
+            tokio::task::yield_now().await;
+        }
         loop {
             if self.pipe.readable().await.is_err() {
                 return std::future::pending().await;
             }
             match self.pipe.try_read(&mut self.chunk) {
                 Ok(0) => return std::future::pending().await,
-                Ok(length) => return self.chunk[..length].to_vec(),
+                Ok(length) => {
+                    self.chunks_in_a_row += 1;
+                    return self.chunk[..length].to_vec();
+                }
                 Err(_) => {} // a false alarm: wait again
             }
         }
@@ -73,7 +112,7 @@ impl OutputPipe {
     /// Everything that has been written, without waiting.
     pub(super) fn take_all(&mut self) -> Vec<u8> {
         let mut taken = Vec::new();
-        while let Ok(length @ 1..) = rustix::io::read(&self.pipe, &mut *self.chunk) {
+        while let Some(length) = self.read_now(taken.len()) {
             taken.extend_from_slice(&self.chunk[..length]);
         }
         taken
@@ -92,7 +131,10 @@ impl OutputPipe {
             while self.pipe.readable().await.is_ok() {
                 match self.pipe.try_read(&mut self.chunk) {
                     Ok(0) => break,
-                    Ok(length) => dropped += length,
+                    Ok(length) => {
+                        dropped += length;
+                        tokio::time::sleep(ABANDONED_PAUSE).await;
+                    }
                     Err(_) => {}
                 }
             }

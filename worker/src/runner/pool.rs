@@ -73,6 +73,22 @@ pub struct Lease {
     grant: Option<Grant>,
 }
 
+/// A place in the queue. Whoever gives it up may have been granted a runner at that very moment.
+struct WaitingPlace {
+    pool: Arc<Pool>,
+    wish: Wish,
+    granted: oneshot::Receiver<Grant>,
+}
+
+impl Drop for WaitingPlace {
+    fn drop(&mut self) {
+        self.granted.close();
+        if let Ok(grant) = self.granted.try_recv() {
+            drop(Lease { pool: Arc::clone(&self.pool), wish: self.wish.clone(), grant: Some(grant) });
+        }
+    }
+}
+
 impl Pool {
     /// Starts the first runner and returns; the rest follows once it is ready.
     pub fn start(factory: Factory, size: PoolSize, max_output_bytes: usize) -> Arc<Self> {
@@ -96,9 +112,10 @@ impl Pool {
     pub async fn lease(self: &Arc<Self>, wish: Wish) -> Result<Lease, Arc<StartError>> {
         let (sender, granted) = oneshot::channel();
         let waiting = self.queue().enter(wish.clone(), sender);
+        let mut place = WaitingPlace { pool: Arc::clone(self), wish, granted };
         self.dispatch();
-        match granted.await {
-            Ok(grant) => Ok(Lease { pool: Arc::clone(self), wish, grant: Some(grant) }),
+        match (&mut place.granted).await {
+            Ok(grant) => Ok(Lease { pool: Arc::clone(self), wish: place.wish.clone(), grant: Some(grant) }),
             Err(_) => Err(self.queue().last_failure()),
         }
         .inspect_err(|_| debug!(waiting, "no runner for a request"))
@@ -232,8 +249,9 @@ impl Pool {
 }
 
 impl Lease {
-    /// Runs an assignment. When this returns, the runner is free again, or its successor is on its way.
-    pub async fn run(mut self, assignment: Assignment) -> Report {
+    /// Runs an assignment. When this returns, the runner is free again, or its successor is on its way. `None`
+    /// means that the runner was dead already, and nothing has run.
+    pub async fn run(mut self, assignment: Assignment) -> Option<Report> {
         let pool = Arc::clone(&self.pool);
         match self.grant.take() {
             Some(Grant::Exclusive(member, runner)) => {
@@ -241,7 +259,7 @@ impl Lease {
                 self.grant = Some(Grant::Running(member));
                 let (runner, report) = runner.invoke(assignment).await;
                 self.grant = None;
-                pool.note_instances(&report, queue::Place::Runner(member));
+                pool.note_instances(&self.wish, report.as_ref(), queue::Place::Runner(member));
                 match runner {
                     Some(runner) => pool.give_back(member, Box::new(runner), self.wish.source),
                     None => pool.lose(member),
@@ -252,7 +270,7 @@ impl Lease {
                 self.grant = Some(Grant::SharedRunning);
                 let report = runner.invoke(assignment, pool.max_output_bytes).await;
                 self.grant = None;
-                pool.note_instances(&report, queue::Place::Shared);
+                pool.note_instances(&self.wish, report.as_ref(), queue::Place::Shared);
                 pool.queue().end_shared();
                 pool.dispatch();
                 report
@@ -293,14 +311,16 @@ impl Pool {
         self.dispatch();
     }
 
-    fn note_instances(&self, report: &Report, place: queue::Place) {
-        if let Ending::Answered(done, _) = &report.ending {
+    fn note_instances(&self, wish: &Wish, report: Option<&Report>, place: queue::Place) {
+        if let Some(Report { ending: Ending::Answered(done, _), .. }) = report {
             if let Some(dropped) = &done.dropped_instance {
                 info!(instance = dropped, "class instance dropped: least recently used of too many");
                 self.queue().forget_instance(dropped);
             }
             if let Some(instance) = &done.instance {
                 self.queue().note_instance(instance.id.clone(), place);
+            } else if let Some(id) = &wish.instance {
+                self.queue().unreserve(id);
             }
         }
     }

@@ -43,6 +43,7 @@ struct Actor {
     runner: Runner,
     active: HashMap<u64, Active>,
     outgoing: VecDeque<Bytes>,
+    ended: CancellationToken,
 }
 
 impl SharedRunner {
@@ -50,12 +51,9 @@ impl SharedRunner {
     pub(super) fn new(runner: Runner) -> Self {
         let (orders, received) = mpsc::unbounded_channel();
         let ended = CancellationToken::new();
-        let actor = Actor { runner, active: HashMap::new(), outgoing: VecDeque::new() };
         let at_end = ended.clone();
-        tokio::spawn(async move {
-            actor.run(received).await;
-            at_end.cancel();
-        });
+        let actor = Actor { runner, active: HashMap::new(), outgoing: VecDeque::new(), ended: at_end };
+        tokio::spawn(actor.run(received));
         Self { orders, ended }
     }
 
@@ -64,8 +62,8 @@ impl SharedRunner {
         self.ended.is_cancelled()
     }
 
-    /// Runs an assignment beside others.
-    pub(super) async fn invoke(&self, assignment: Assignment, max_output_bytes: usize) -> Report {
+    /// Runs an assignment beside others. There is no report if the runner was dead before it took it.
+    pub(super) async fn invoke(&self, assignment: Assignment, max_output_bytes: usize) -> Option<Report> {
         let Assignment { invoke, request, timeout, cancelled, follower, log } = assignment;
         let id = invoke.id;
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
@@ -75,7 +73,7 @@ impl SharedRunner {
         let mut interrupted = false;
         loop {
             let interruption = tokio::select! {
-                report = &mut reported => return report.unwrap_or_else(|_| Report::unknown_death()),
+                report = &mut reported => return report.ok(),
                 () = until(deadline), if !interrupted => {
                     Interruption::TimedOut { timeout: timeout.unwrap_or_default(), stacks: String::new() }
                 }
@@ -103,14 +101,14 @@ impl Actor {
                     Err(error) => {
                         debug!(%error, "channel to the shared runner broke");
                         self.runner.kill().await;
-                        return self.die();
+                        return self.die(false);
                     }
                 },
                 text = output.read_some() => self.share(&text),
-                _ = process.wait() => return self.die(),
+                _ = process.wait() => return self.die(false),
                 () = until(kill_at) => {
                     self.runner.kill().await;
-                    return self.die();
+                    return self.die(true);
                 }
             }
         }
@@ -185,15 +183,27 @@ impl Actor {
         }
     }
 
-    fn die(mut self) {
+    /// Answers every call. `killed` says that one of them would not end.
+    fn die(mut self, killed: bool) {
+        // First: whoever gets an answer must not be given this runner again.
+        self.ended.cancel();
+        if self.active.len() == 1 && !killed && self.runner.channel.left_unread() {
+            self.active.retain(|_, active| active.interruption.is_some()); // what goes has not begun
+        }
         let text = self.runner.output.take_all();
         self.share(&text);
-        let Death { exit, out_of_memory, memory_limit_bytes, stacks } = self.runner.death();
+        let Death { exit, out_of_memory, memory_limit_bytes, stacks, .. } = self.runner.death();
         for (_, active) in self.active.drain() {
             let stacks = stacks.clone();
             let ending = match active.interruption {
                 Some((interruption, _)) => Ending::Interrupted(interruption),
-                None => Ending::Died(Death { exit, out_of_memory, memory_limit_bytes, stacks }),
+                None => Ending::Died(Death {
+                    exit,
+                    out_of_memory,
+                    memory_limit_bytes,
+                    stacks,
+                    for_another: killed,
+                }),
             };
             let _ = active.report.send(Report { ending, output: active.output.into_text() });
         }

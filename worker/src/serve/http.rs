@@ -71,7 +71,8 @@ pub(super) fn health_routes(worker: &Arc<Worker>) -> Router {
 /// 204 while starting, 200 when ready, 503 when unhealthy or shutting down. Waits for nothing.
 async fn ping(State(worker): State<Arc<Worker>>) -> Response {
     let (status, word) = match worker.health() {
-        Health::Starting => (StatusCode::NO_CONTENT, "initializing"),
+        // Without a body: even a length of one would make clients wait for it.
+        Health::Starting => return StatusCode::NO_CONTENT.into_response(),
         Health::Ready => (StatusCode::OK, "healthy"),
         Health::Unhealthy => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
     };
@@ -86,7 +87,8 @@ pub(super) fn json_response(status: StatusCode, body: Body) -> Response {
 pub(super) fn authorize(worker: &Worker, headers: &HeaderMap) -> Result<(), HttpError> {
     let Some(key) = &worker.api_key else { return Ok(()) };
     let given = headers.get(header::AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
-    let given = given.strip_prefix(b"Bearer ").unwrap_or_default();
+    let (scheme, given) = given.split_at_checked(b"Bearer ".len()).unwrap_or_default();
+    let given = if scheme.eq_ignore_ascii_case(b"Bearer ") { given } else { &[] };
     if bool::from(given.ct_eq(key.as_bytes())) { Ok(()) } else { Err(HttpError::Unauthorized) }
 }
 

@@ -4,7 +4,7 @@
 //! not, so they are given it when they start.
 
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyTuple};
 
 use crate::python::helpers;
 
@@ -21,6 +21,10 @@ impl Attribution {
         Ok(Self { get: variable.getattr("get")?.unbind(), variable: variable.unbind() })
     }
 
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self { variable: self.variable.clone_ref(py), get: self.get.clone_ref(py) }
+    }
+
     /// Code that runs in this context from here on runs for invocation `id`.
     pub(super) fn enter(&self, py: Python<'_>, id: u64) -> PyResult<()> {
         self.variable.call_method1(py, "set", (id,))?;
@@ -33,8 +37,47 @@ impl Attribution {
     }
 }
 
+/// Stands for `_thread.start_new_thread`, which `threading` starts its threads with before 3.13: that it is
+/// called is no audit event before 3.12. What it starts runs in its starter's invocation.
+#[pyclass(frozen)]
+pub(super) struct ThreadStart {
+    original: Py<PyAny>,
+    attribution: Attribution,
+}
+
+impl ThreadStart {
+    /// Takes the original's place. To be called before `threading` is imported, which keeps what it finds.
+    pub(super) fn install(py: Python<'_>, attribution: &Attribution) -> PyResult<()> {
+        let threads = py.import("_thread")?;
+        let original = threads.getattr("start_new_thread")?.unbind();
+        let attribution = attribution.clone_ref(py);
+        threads.setattr("start_new_thread", Self { original, attribution }.into_pyobject(py)?)
+    }
+}
+
+#[pymethods]
+impl ThreadStart {
+    #[pyo3(signature = (function, *others, **keywords))]
+    fn __call__<'py>(
+        &self,
+        function: Bound<'py, PyAny>,
+        others: &Bound<'py, PyTuple>,
+        keywords: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = function.py();
+        let function = match self.attribution.current(py) {
+            Some(id) if function.is_callable() => {
+                helpers(py)?.call_method1("attribute", (&self.attribution.variable, id, function))?
+            }
+            _ => function,
+        };
+        let arguments = PyTuple::new(py, [function])?.as_sequence().concat(others.as_sequence())?;
+        self.original.bind(py).call(arguments.to_tuple()?, keywords)
+    }
+}
+
 /// Gives a thread that is about to start its starter's invocation. `arguments` are those of the audit event
-/// `_thread.start_new_thread`, or of `_thread.start_joinable_thread` from 3.13 on; the first is the function.
+/// `_thread.start_joinable_thread`, which `threading` makes from 3.13 on; the first is the function.
 pub(super) fn follow_thread(attribution: &Attribution, arguments: &Bound<'_, PyTuple>) -> PyResult<()> {
     let py = arguments.py();
     let Some(id) = attribution.current(py) else { return Ok(()) };

@@ -34,6 +34,14 @@ pub(super) enum Place {
     Shared,
 }
 
+/// Where a class instance lives, or is being made.
+#[derive(Debug)]
+struct Home {
+    place: Place,
+    /// A call has told that it exists.
+    exists: bool,
+}
+
 /// What a request got.
 #[derive(Debug)]
 pub(super) enum Grant {
@@ -76,11 +84,20 @@ pub(super) struct Queue {
     shared_running: usize,
     shared_wanted: bool,
     shared_starting: bool,
-    instances: HashMap<String, Place>,
+    instances: HashMap<String, Home>,
     next_member: u64,
     failures: u32,
     last_failure: Option<Arc<StartError>>,
     closed: bool,
+}
+
+impl Grant {
+    fn place(&self) -> Place {
+        match self {
+            Self::Exclusive(member, _) | Self::Running(member) => Place::Runner(*member),
+            Self::Shared(_) | Self::SharedRunning => Place::Shared,
+        }
+    }
 }
 
 impl Queue {
@@ -114,6 +131,7 @@ impl Queue {
 
     /// Grants runners to whoever can be served, the longest waiting first.
     pub(super) fn dispatch(&mut self) {
+        self.lose_dead();
         let mut index = 0;
         while index < self.waiting.len() && self.leased.len() + self.shared_running < self.concurrency {
             if self.waiting[index].grant.is_closed() {
@@ -125,6 +143,11 @@ impl Queue {
                 continue;
             };
             let waiter = self.waiting.remove(index).expect("the index is in range");
+            if let Some(id) = &waiter.wish.instance {
+                // From now on: a second call that comes before the first has made it must not make another.
+                let home = Home { place: grant.place(), exists: false };
+                self.instances.entry(id.clone()).or_insert(home);
+            }
             if let Err(grant) = waiter.grant.send(grant) {
                 self.take_back(grant); // it gave up just now
             }
@@ -216,7 +239,14 @@ impl Queue {
     }
 
     pub(super) fn note_instance(&mut self, id: String, place: Place) {
-        self.instances.insert(id, place);
+        self.instances.insert(id, Home { place, exists: true });
+    }
+
+    /// A call has ended without making its instance.
+    pub(super) fn unreserve(&mut self, id: &str) {
+        if self.instances.get(id).is_some_and(|home| !home.exists) {
+            self.instances.remove(id);
+        }
     }
 
     pub(super) fn forget_instance(&mut self, id: &str) {
@@ -247,7 +277,8 @@ impl Queue {
     /// What the request at `index` can have now.
     fn choose(&mut self, index: usize) -> Option<Grant> {
         let wish = &self.waiting[index].wish;
-        let place = wish.instance.as_ref().and_then(|id| self.instances.get(id)).copied();
+        let home = wish.instance.as_ref().and_then(|id| self.instances.get(id));
+        let place = home.map(|home| home.place);
         match place {
             Some(Place::Shared) => return self.choose_shared(),
             Some(Place::Runner(member)) if self.leased.contains_key(&member) => return None,
@@ -279,6 +310,14 @@ impl Queue {
         Some(Grant::Shared(shared.clone()))
     }
 
+    /// Forgets idle runners that have ended: something may kill them at any time.
+    fn lose_dead(&mut self) {
+        let dead = self.idle.extract_if(.., |idle| idle.runner.has_ended());
+        for member in dead.map(|idle| idle.member).collect::<Vec<_>>() {
+            self.forget_place(Place::Runner(member));
+        }
+    }
+
     fn take_idle(&mut self, position: usize) -> Grant {
         let Idle { member, runner, sources } = self.idle.swap_remove(position);
         self.leased.insert(member, sources);
@@ -297,7 +336,7 @@ impl Queue {
 
     fn forget_place(&mut self, place: Place) -> usize {
         let before = self.instances.len();
-        self.instances.retain(|_, known| *known != place);
+        self.instances.retain(|_, home| home.place != place);
         before - self.instances.len()
     }
 }
