@@ -75,7 +75,8 @@ pub(super) fn health_routes(worker: &Arc<Worker>) -> Router {
 /// 204 while starting, 200 when ready, 503 when unhealthy or shutting down. Waits for nothing.
 async fn ping(State(worker): State<Arc<Worker>>) -> Response {
     let (status, word) = match worker.health() {
-        Health::Starting => (StatusCode::NO_CONTENT, "initializing"),
+        // It has no body: a client that believed a `Content-Length` would wait for one.
+        Health::Starting => return StatusCode::NO_CONTENT.into_response(),
         Health::Ready => (StatusCode::OK, "healthy"),
         Health::Unhealthy => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
     };
