@@ -73,6 +73,23 @@ pub struct Lease {
     grant: Option<Grant>,
 }
 
+/// A place in the queue.
+struct Place {
+    pool: Arc<Pool>,
+    wish: Wish,
+    granted: oneshot::Receiver<Grant>,
+}
+
+impl Drop for Place {
+    /// What was granted to somebody who gave up before looking goes back: lost, its slot would stay taken.
+    fn drop(&mut self) {
+        self.granted.close();
+        if let Ok(grant) = self.granted.try_recv() {
+            drop(Lease { pool: Arc::clone(&self.pool), wish: self.wish.clone(), grant: Some(grant) });
+        }
+    }
+}
+
 impl Pool {
     /// Starts the first runner and returns; the rest follows once it is ready.
     pub fn start(factory: Factory, size: PoolSize, max_output_bytes: usize) -> Arc<Self> {
@@ -96,8 +113,9 @@ impl Pool {
     pub async fn lease(self: &Arc<Self>, wish: Wish) -> Result<Lease, Arc<StartError>> {
         let (sender, granted) = oneshot::channel();
         let waiting = self.queue().enter(wish.clone(), sender);
+        let mut place = Place { pool: Arc::clone(self), wish: wish.clone(), granted };
         self.dispatch();
-        match granted.await {
+        match (&mut place.granted).await {
             Ok(grant) => Ok(Lease { pool: Arc::clone(self), wish, grant: Some(grant) }),
             Err(_) => Err(self.queue().last_failure()),
         }
