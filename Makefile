@@ -69,29 +69,38 @@ check: .venv ## Check formatting, lints, types, licences, and that generated fil
 	.venv/bin/python examples/make.py --check
 
 .PHONY: bench
-bench: build .venv bench/.venv-peers ## Measure speed against other workers; writes bench/RESULTS.md
-	.venv/bin/python bench/run.py --farcall $(FARCALL) --python .venv/bin/python \
-		--peers bench/.venv-peers/bin/python $(BENCH)
+bench: build .venv bench/.venv-peers bench/.venv-coglet bench/.venv-fastapi ## Measure speed against other workers; writes bench/RESULTS.md (needs wrk)
+	cargo build --release --manifest-path bench/floors/axum-hello/Cargo.toml --target-dir bench/floors/axum-hello/target
+	.venv/bin/python -m bench.run --farcall $(FARCALL) --python .venv/bin/python \
+		--peers bench/.venv-peers/bin/python --coglet bench/.venv-coglet/bin/python \
+		--fastapi bench/.venv-fastapi/bin/python \
+		--axum-hello bench/floors/axum-hello/target/release/axum-hello $(BENCH)
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean
-	rm -rf .venv $(CLIENTS) bench/.venv-peers .mypy_cache .ruff_cache
+	rm -rf .venv $(CLIENTS) bench/.venv-* bench/floors/*/target .mypy_cache .ruff_cache
 
 .PHONY: .venv
 .venv: .venv/.installed ## Prepare .venv, the Python that runs user code here
 
-.PHONY: bench/.venv-peers
+.PHONY: bench/.venv-peers bench/.venv-coglet bench/.venv-fastapi
 bench/.venv-peers: bench/.venv-peers/.installed
+bench/.venv-coglet: bench/.venv-coglet/.installed
+bench/.venv-fastapi: bench/.venv-fastapi/.installed
 
 .venv/.installed: requirements-dev.txt
 bench/.venv-peers/.installed: bench/peers/requirements.txt
+bench/.venv-coglet/.installed: bench/peers/coglet.txt
+bench/.venv-fastapi/.installed: bench/peers/fastapi.txt
 .venv-flash/.installed: tests/clients/flash-1.21.txt
 .venv-runpod1/.installed: tests/clients/runpod-1.12.txt
 .venv-runpod2/.installed: tests/clients/runpod-2.0.txt
 
+BENCH_ENVIRONMENTS = bench/.venv-peers bench/.venv-coglet bench/.venv-fastapi
+
 # $(@D) is the environment, $< its requirements. A failure leaves no stamp, so the next run starts over.
-.venv/.installed bench/.venv-peers/.installed $(CLIENTS:%=%/.installed):
+.venv/.installed $(BENCH_ENVIRONMENTS:%=%/.installed) $(CLIENTS:%=%/.installed):
 	@echo "preparing $(@D): a virtual environment of $$($(PYTHON) --version) with $$(grep -Eo '^[a-z]+' $< | paste -sd ' ')"
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv module" >&2; \

@@ -1,18 +1,22 @@
 //! The supervisor's end of the channel to a runner.
+//!
+//! The runtime watches the socket for reading only. Watched for writing as well, it would wake the supervisor
+//! whenever the runner takes a message in, for nothing, once a call. What does not fit the socket's buffer is
+//! waited for with a registration of its own.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 
 use bytes::{Buf, Bytes, BytesMut};
 use farcall_protocol::codec::{self, CodecError, PRELUDE_BYTES, Prelude};
 use farcall_protocol::frame::{FromRunner, ToRunner};
+use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::UnixStream;
-use tokio::net::unix::WriteHalf;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::{Receiver, Sender};
 
 /// Room asked for at least before each read.
 const READ_AHEAD: usize = 4096;
@@ -20,7 +24,9 @@ const READ_AHEAD: usize = 4096;
 /// Frames to and from one runner.
 #[derive(Debug)]
 pub(super) struct Channel {
-    stream: UnixStream,
+    /// Of tokio's types, the one that reads a descriptor and asks for nothing else. It is no pipe, but reading
+    /// is the same.
+    socket: Receiver,
     received: BytesMut,
     left_unread: bool,
 }
@@ -39,14 +45,14 @@ pub(super) enum ChannelError {
 impl Channel {
     pub(super) fn new(stream: StdUnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream: UnixStream::from_std(stream)?, received: BytesMut::new(), left_unread: false })
+        let socket = Receiver::from_owned_fd_unchecked(stream.into())?;
+        Ok(Self { socket, received: BytesMut::new(), left_unread: false })
     }
 
     /// Sends a message without a body that fits the socket's buffer.
     pub(super) fn send_now(&mut self, message: &ToRunner) -> io::Result<()> {
         let head = codec::encode_head(message, 0).map_err(io::Error::other)?;
-        // A fresh socket is writable, but tokio has not seen that yet and would make us wait for it.
-        let sent = rustix::io::write(&self.stream, &head)?;
+        let sent = rustix::io::write(&self.socket, &head)?;
         if sent == head.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
@@ -64,20 +70,19 @@ impl Channel {
     ) -> Result<(), ChannelError> {
         let head = codec::encode_head(message, body.len())?;
         let sent = loop {
-            let send = || Ok(send_with_descriptors(&self.stream, &head, descriptors)?);
-            match self.stream.try_io(Interest::WRITABLE, send) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
-                result => break self.note(result)?,
+            match send_with_descriptors(self.socket.as_fd(), &head, descriptors) {
+                Err(Errno::AGAIN) => writable(self.socket.as_fd()).await?,
+                result => break self.note(result.map_err(io::Error::from))?,
             }
         };
-        let written = self.stream.write_all_buf(&mut Buf::chain(&head[sent..], body)).await;
+        let written = write_all(self.socket.as_fd(), Buf::chain(&head[sent..], body)).await;
         Ok(self.note(written)?)
     }
 
     /// Sends a message and its body.
     pub(super) async fn send(&mut self, message: &ToRunner, body: &[u8]) -> Result<(), ChannelError> {
         let head = codec::encode_head(message, body.len())?;
-        let written = self.stream.write_all_buf(&mut Buf::chain(head.as_slice(), body)).await;
+        let written = write_all(self.socket.as_fd(), Buf::chain(head.as_slice(), body)).await;
         Ok(self.note(written)?)
     }
 
@@ -89,7 +94,7 @@ impl Channel {
                 Frame::Missing(bytes) => bytes,
             };
             self.received.reserve(missing.max(READ_AHEAD));
-            let read = self.stream.read_buf(&mut self.received).await;
+            let read = self.socket.read_buf(&mut self.received).await;
             if self.note(read)? == 0 {
                 return Err(ChannelError::Closed);
             }
@@ -110,10 +115,9 @@ impl Channel {
             while outgoing.front().is_some_and(Bytes::is_empty) {
                 outgoing.pop_front();
             }
-            let (mut reader, mut writer) = self.stream.split();
             let result = tokio::select! {
-                read = reader.read_buf(&mut self.received) => read.map(|length| length == 0),
-                written = write_front(&mut writer, outgoing) => written.map(|()| false),
+                read = read_some(&self.socket, &mut self.received) => read.map(|length| length == 0),
+                written = write_front(self.socket.as_fd(), outgoing) => written.map(|()| false),
             };
             if self.note(result)? {
                 return Err(ChannelError::Closed);
@@ -131,7 +135,7 @@ impl Channel {
 
     /// Tells the runner that nothing more will come.
     pub(super) fn close(&mut self) {
-        let _ = rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Write);
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
     }
 
     /// Remembers what an error tells: the system reports a reset where the other side's unread data was lost.
@@ -157,15 +161,53 @@ impl Channel {
     }
 }
 
-async fn write_front(writer: &mut WriteHalf<'_>, outgoing: &mut VecDeque<Bytes>) -> io::Result<()> {
-    match outgoing.front_mut() {
-        Some(bytes) => writer.write_buf(bytes).await.map(drop),
-        None => std::future::pending().await,
+/// Cancel-safe: reading does not wait.
+async fn read_some(socket: &Receiver, received: &mut BytesMut) -> io::Result<usize> {
+    loop {
+        socket.readable().await?;
+        match socket.try_read_buf(received) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result,
+        }
     }
 }
 
+/// Writes something of the first piece. Cancel-safe: what was written is gone from it.
+async fn write_front(socket: BorrowedFd<'_>, outgoing: &mut VecDeque<Bytes>) -> io::Result<()> {
+    let Some(bytes) = outgoing.front_mut() else { return std::future::pending().await };
+    write_some(socket, bytes).await
+}
+
+async fn write_all(socket: BorrowedFd<'_>, mut bytes: impl Buf) -> io::Result<()> {
+    while bytes.has_remaining() {
+        write_some(socket, &mut bytes).await?;
+    }
+    Ok(())
+}
+
+async fn write_some(socket: BorrowedFd<'_>, bytes: &mut impl Buf) -> io::Result<()> {
+    loop {
+        let mut parts = [IoSlice::new(&[]); 2];
+        let count = bytes.chunks_vectored(&mut parts);
+        match rustix::io::writev(socket, &parts[..count]) {
+            Ok(written) => {
+                bytes.advance(written);
+                return Ok(());
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => writable(socket).await?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Waits until the socket's buffer has room.
+async fn writable(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Sender::from_owned_fd_unchecked(socket.try_clone_to_owned()?)?.writable().await
+}
+
 fn send_with_descriptors(
-    socket: &UnixStream,
+    socket: BorrowedFd<'_>,
     head: &[u8],
     descriptors: &[&OwnedFd],
 ) -> rustix::io::Result<usize> {

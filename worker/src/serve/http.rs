@@ -24,6 +24,10 @@ use super::{Health, Worker};
 /// How long an idle connection is kept: the platform's proxies keep theirs for ten minutes.
 const KEEP_ALIVE: Duration = Duration::from_mins(10);
 
+/// A timer that is always due before the ones that requests set (`KEEP_ALIVE`, a call's deadline in most
+/// workers): setting the earliest timer of all wakes the runtime, which costs two system calls a request.
+const EARLIER_TIMER: Duration = Duration::from_mins(1);
+
 /// Pause after a failed accept, which usually means that descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -97,9 +101,11 @@ pub(super) async fn serve(listener: TcpListener, routes: Router, stop: Cancellat
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(KEEP_ALIVE);
     let graceful = GracefulShutdown::new();
+    let mut earlier_timer = tokio::time::interval(EARLIER_TIMER);
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => break,
+            _ = earlier_timer.tick() => continue,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {

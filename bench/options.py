@@ -1,0 +1,60 @@
+"""What a benchmark run is given, and the environment its contenders see."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+DIRECTORY = Path(__file__).resolve().parent
+
+# Runs of each contender before any that counts: they write byte code and fill the page cache.
+WARM_UP_RUNS = 2
+
+# A contender that takes longer hangs. Seconds.
+DEADLINE_S = 60
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured with what. Paths are absolute."""
+
+    farcall: Path
+    python: Path
+    peers: Path
+    """An interpreter that has the runpod package."""
+    coglet: Path
+    fastapi: Path
+    axum_hello: Path
+    runs: int
+    calls: int
+    """Warm calls of each contender over one connection."""
+    directory: Path
+    """A scratch directory for request files and caches, gone afterwards."""
+
+
+def environment(additions: Mapping[str, str]) -> dict[str, str]:
+    """The inherited environment, without what would keep Python from using byte code or slow its output."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "FARCALL_", "RUNPOD_", "VIRTUAL_ENV"))
+    }
+    return inherited | dict(additions)
+
+
+def ask(*command: str) -> str:
+    """What a command prints."""
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=DIRECTORY).stdout.strip()
+
+
+def version(python: Path, package: str) -> str:
+    return ask(str(python), "-c", f"from importlib.metadata import version; print(version({package!r}))")
+
+
+def progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
