@@ -17,7 +17,7 @@ pub use farcall::{Answer, Farcall, Finished};
 pub use interpreters::{Installed, installed};
 pub use packages::Packages;
 pub use python::Python;
-pub use queue_worker::QueueWorker;
+pub use queue_worker::{QueueWorker, WORKER};
 pub use request::{Request, class, function};
 
 /// Waits for a condition for at most ten seconds, and says whether it came true.

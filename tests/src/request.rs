@@ -64,6 +64,11 @@ impl Request {
         self.with("modules", files)
     }
 
+    /// As the `input` of a job.
+    pub fn input(&self) -> Value {
+        json!(self.0)
+    }
+
     /// In the envelope of a job.
     #[must_use]
     pub fn wrapped(self) -> Self {

@@ -25,9 +25,8 @@ impl Client<'_> {
     #[track_caller]
     fn run(mut self) -> String {
         let platform = Platform::start();
-        // Fitness of this machine is not what is tested.
-        let fit = [("RUNPOD_SKIP_GPU_CHECK", "true"), ("RUNPOD_SKIP_AUTO_SYSTEM_CHECKS", "true")];
-        let worker = QueueWorker::start(&platform, "worker-1", &self.python, &fit);
+        let python = self.python.display().to_string();
+        let mut worker = QueueWorker::start(&platform, &[("FARCALL_PYTHON", python.as_str())]);
         let directory = tempfile::tempdir().unwrap();
         copy(&repository().join("tests/clients").join(self.directory), directory.path());
         let output = self
@@ -48,7 +47,8 @@ impl Client<'_> {
         assert!(output.status.success(), "{}: {told}", output.status);
         assert!(stdout.lines().any(|line| line == "OK"), "no OK: {told}");
         assert!(!platform.requests_on(Route::Done).is_empty(), "nothing was answered: {told}");
-        assert_eq!(worker.stop(), 0);
+        worker.signal("TERM");
+        assert_eq!(worker.wait().code(), Some(0));
         platform.assert_no_violations();
         assert_eq!(platform.requeued(), 0);
         stdout

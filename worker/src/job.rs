@@ -115,6 +115,11 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// The same on one line, for the log.
+pub fn on_one_line(error: &dyn std::error::Error) -> String {
+    with_causes(error).replace("\n  caused by", "").replace('\n', " ")
+}
+
 /// `exit code 3`, or `signal 11 (SIGSEGV, segmentation fault)`.
 pub fn describe_exit(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::config::{Config, PlatformConfig};
 use crate::fitness::check_fitness;
-use crate::interpreter::Interpreter;
+use crate::interpreter::{Interpreter, InterpreterError};
 use crate::output_log::LogSink;
 use crate::runner::pool::{PoolHealth, PoolSize};
 use crate::supervisor::Supervisor;
@@ -78,6 +78,9 @@ pub enum ServeError {
         "there is no queue to serve: RUNPOD_WEBHOOK_GET_JOB is not set\nhint: the platform sets it; elsewhere use `--mode http`"
     )]
     NoQueue,
+    /// There is no Python to run user code with.
+    #[error(transparent)]
+    Interpreter(#[from] InterpreterError),
     /// The system refused something else.
     #[error("cannot serve")]
     System(#[from] io::Error),
@@ -125,7 +128,7 @@ async fn serve_http(config: &Config) -> Result<End, ServeError> {
         port => Some(listen(&config.host, port).await?),
     };
     let signals = Signals::new()?;
-    let Some(worker) = Worker::start(config).await else { return Ok(End::Broken) };
+    let worker = Worker::start(config).await?;
     info!(address = %listener.local_addr()?, "serving HTTP");
     let servers = TaskTracker::new();
     servers.spawn(http::serve(listener, http::routes(&worker), worker.draining.clone()));
@@ -143,7 +146,7 @@ async fn serve_http(config: &Config) -> Result<End, ServeError> {
 
 async fn serve_queue(config: &Config, platform: &PlatformConfig) -> Result<End, ServeError> {
     let signals = Signals::new()?;
-    let Some(worker) = Worker::start(config).await else { return Ok(End::Broken) };
+    let worker = Worker::start(config).await?;
     let queue = QueueWorker::new(Arc::clone(&worker), config, platform);
     for check in check_fitness(config).await {
         match check.result {
@@ -185,19 +188,13 @@ impl Signals {
 }
 
 impl Worker {
-    /// Finds the interpreter and starts the first runner. Without an interpreter there is no worker.
-    async fn start(config: &Config) -> Option<Arc<Self>> {
-        let interpreter = match Interpreter::find(config).await {
-            Ok(interpreter) => interpreter,
-            Err(error) => {
-                error!(%error, "no usable interpreter");
-                return None;
-            }
-        };
+    /// Finds the interpreter and starts the first runner.
+    async fn start(config: &Config) -> Result<Arc<Self>, InterpreterError> {
+        let interpreter = Interpreter::find(config).await?;
         info!(python = interpreter.version, concurrency = config.concurrency, "starting runners");
         let log = LogSink::new(config.logs_as_json, std::env::vars());
         let size = PoolSize { concurrency: config.concurrency, spare: 1, template: true };
-        Some(Arc::new(Self {
+        Ok(Arc::new(Self {
             supervisor: Supervisor::start(config, interpreter, size, Some(log)),
             jobs: TaskTracker::new(),
             draining: CancellationToken::new(),

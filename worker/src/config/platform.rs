@@ -35,7 +35,11 @@ impl PlatformConfig {
         let Some(take_url) = from.text("RUNPOD_WEBHOOK_GET_JOB") else { return Ok(None) };
         let Some(answer_url) = from.text("RUNPOD_WEBHOOK_POST_OUTPUT") else {
             let (variable, value) = ("RUNPOD_WEBHOOK_POST_OUTPUT", String::new());
-            return Err(ConfigError { variable, value, expected: "set although RUNPOD_WEBHOOK_GET_JOB is" });
+            return Err(ConfigError {
+                variable,
+                value,
+                expected: "a URL, which RUNPOD_WEBHOOK_GET_JOB needs beside it",
+            });
         };
         // The SDK takes anything below a second for "without a pause".
         let interval = Duration::from_millis(from.number("RUNPOD_PING_INTERVAL", 10_000)?);

@@ -12,6 +12,7 @@
 mod answer;
 mod backoff;
 mod heartbeat;
+mod offload;
 mod platform;
 mod spool;
 mod stop;
@@ -29,12 +30,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use self::answer::{Answer, Envelopes};
+use self::offload::{S3Config, offload};
 use self::platform::{Platform, Post};
 use self::spool::Spool;
 use self::taken::Taken;
 use super::Worker;
 use crate::config::{Config, PlatformConfig};
-use crate::job::Job;
+use crate::job::{Job, JobOutcome};
 
 /// Ids of answered jobs that are remembered, to recognise a job that is delivered twice.
 const REMEMBERED_ANSWERS: usize = 4096;
@@ -135,9 +137,9 @@ impl QueueWorker {
     ) {
         let id = taken.id.clone();
         info!(job = id, "started");
-        let answer = match taken.input {
-            Ok(input) => self.execute(&id, input, taken.timeout, cancelled).await,
-            Err(reason) => Answer::rejected(reason),
+        let answer = match &taken.input {
+            Ok(input) => self.execute(&taken, input.clone(), cancelled).await,
+            Err(reason) => Answer::rejected(reason.clone()),
         };
         // The runner is free: the next job may come while this one's answer is on its way.
         let delivery = Arc::clone(&self.answers).acquire_owned().await;
@@ -154,20 +156,21 @@ impl QueueWorker {
 
     async fn execute(
         self: &Arc<Self>,
-        id: &str,
+        taken: &Taken,
         input: bytes::Bytes,
-        timeout: Option<Duration>,
         cancelled: CancellationToken,
     ) -> Answer {
+        let (id, s3) = (taken.id.as_str(), taken.s3.as_ref());
         // 2.x clients speak JSON and take a generator's items as they come; 1.x clients need one object.
         let streams = FunctionRequest::parse(&input)
             .is_ok_and(|request| request.serialization_format == SerializationFormat::Json);
         let mut job = Job::new(id, input);
-        job.timeout = timeout;
+        job.timeout = taken.timeout;
         job.cancelled = cancelled;
         job.stream = streams;
         if !streams {
-            return Answer::from_outcome(self.worker.supervisor.execute(job).await, Envelopes::default());
+            let outcome = self.worker.supervisor.execute(job).await;
+            return self.answer(id, outcome, Envelopes::default(), s3).await;
         }
         let (follower, mut events) = mpsc::channel(WAITING_CHUNKS);
         job.follower = Some(follower);
@@ -181,11 +184,34 @@ impl QueueWorker {
             envelopes
         };
         let (outcome, envelopes) = tokio::join!(self.worker.supervisor.execute(job), posting);
-        let answer = Answer::from_outcome(outcome, envelopes);
+        let answer = self.answer(id, outcome, envelopes, s3).await;
         if let Some(envelope) = answer.failed_stream() {
             self.post_chunk(id, &envelope).await;
         }
         answer
+    }
+
+    /// The answer of a job; a result over the platform's limit goes to the job's bucket, if it has one.
+    async fn answer(
+        &self,
+        id: &str,
+        outcome: JobOutcome,
+        envelopes: Envelopes,
+        s3: Option<&S3Config>,
+    ) -> Answer {
+        let was_streamed = outcome.was_streamed() || !envelopes.is_empty();
+        let response = outcome.into_response();
+        let size = response.result.as_ref().map_or(0, String::len)
+            + response.json_result.as_ref().map_or(0, |json| json.get().len());
+        if let Some(s3) = s3.filter(|_| size > self.max_payload_bytes) {
+            match offload(s3, id, response).await {
+                Ok(response) => return Answer::new(&response, envelopes, was_streamed),
+                Err(error) => {
+                    return Answer::rejected(format!("the result cannot be put into the bucket: {error}"));
+                }
+            }
+        }
+        Answer::new(&response, envelopes, was_streamed)
     }
 
     /// Posts a chunk. The next one waits for it, so their order is kept; the answer carries all of them, so

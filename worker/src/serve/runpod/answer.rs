@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use farcall_protocol::FunctionResponse;
 use farcall_protocol::frame::Encoding;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -14,7 +15,7 @@ use super::QueueWorker;
 use super::backoff::Backoff;
 use super::platform::{PlatformError, Post};
 use super::spool::Entry;
-use crate::job::JobOutcome;
+use crate::job::on_one_line;
 use crate::runner::Event;
 
 /// How long an answer is worth delivering: the platform keeps results, and jobs it waits for, that long.
@@ -49,6 +50,10 @@ impl Envelopes {
         Some(envelope)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn into_list(self) -> Vec<u8> {
         let mut list = self.0.join(&b","[..]);
         list.insert(0, b'[');
@@ -63,9 +68,7 @@ impl Answer {
         Self { output: None, error: Some(reason), is_stream: false }
     }
 
-    pub(super) fn from_outcome(outcome: JobOutcome, envelopes: Envelopes) -> Self {
-        let was_streamed = outcome.was_streamed() || !envelopes.0.is_empty();
-        let response = outcome.into_response();
+    pub(super) fn new(response: &FunctionResponse, envelopes: Envelopes, was_streamed: bool) -> Self {
         // A failure without a text would look like a success.
         let fallback = (!response.success).then(|| "the call failed".to_owned());
         let error = response.error.clone().or(fallback);
@@ -114,7 +117,12 @@ impl QueueWorker {
             Err(error) if error.is_temporary() => {
                 let entry = Entry { job: id.to_owned(), url: self.platform.answer_url(id, is_stream) };
                 let entry = self.spool.keep(entry, body.clone()).await;
-                warn!(job = id, %error, spooled = entry.is_some(), "answer not delivered yet");
+                warn!(
+                    job = id,
+                    error = on_one_line(&error),
+                    spooled = entry.is_some(),
+                    "answer not delivered yet"
+                );
                 let url = self.platform.answer_url(id, is_stream);
                 if self.keep_delivering(id, &url, body, &self.worker.cancelled).await
                     && let Some(entry) = entry
@@ -122,7 +130,7 @@ impl QueueWorker {
                     self.spool.forget(entry).await;
                 }
             }
-            Err(error) => error!(job = id, %error, "the platform refuses the answer"),
+            Err(error) => error!(job = id, error = on_one_line(&error), "the platform refuses the answer"),
         }
     }
 
@@ -160,15 +168,23 @@ impl QueueWorker {
             match posted {
                 Ok(()) => return true,
                 Err(error) if !error.is_temporary() => {
-                    error!(job = id, %error, "the platform refuses the answer");
+                    error!(job = id, error = on_one_line(&error), "the platform refuses the answer");
                     return true;
                 }
                 Err(error) if began.elapsed() > KEPT_BY_PLATFORM => {
-                    error!(job = id, %error, "answer given up: the platform has not taken it for half an hour");
+                    error!(
+                        job = id,
+                        error = on_one_line(&error),
+                        "answer given up: the platform has not taken it for half an hour"
+                    );
                     return true;
                 }
                 Err(error) if last_tries.is_some_and(|since| since.elapsed() > LAST_TRIES) => {
-                    error!(job = id, %error, "answer left in the spool for the next start");
+                    error!(
+                        job = id,
+                        error = on_one_line(&error),
+                        "answer left in the spool for the next start"
+                    );
                     return false;
                 }
                 Err(PlatformError::Status(_) | PlatformError::Unreachable(_) | PlatformError::NoUrl) => {}

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::QueueWorker;
+use crate::job::on_one_line;
 use crate::serve::Health;
 
 /// The platform hears that this worker is unfit, or does not, within this.
@@ -21,7 +22,7 @@ impl QueueWorker {
     pub(in crate::serve) async fn report_unfit(&self, check: &str, reason: &str) {
         let reason: String = reason.chars().take(LONGEST_REASON).collect();
         if let Err(error) = self.platform.ping(&[], Some((check, &reason)), LAST_HEARTBEAT).await {
-            warn!(%error, "the platform could not be told");
+            warn!(error = on_one_line(&error), "the platform could not be told");
         }
     }
 
@@ -44,7 +45,7 @@ impl QueueWorker {
             tokio::spawn(async move {
                 let timeout = worker.ping_interval * 2;
                 if let Err(error) = worker.platform.ping(&jobs, unhealthy, timeout).await {
-                    debug!(%error, "heartbeat not answered");
+                    debug!(error = on_one_line(&error), "heartbeat not answered");
                 }
             });
         }

@@ -11,6 +11,7 @@ use tracing::{debug, info};
 use super::QueueWorker;
 use super::backoff::Backoff;
 use super::platform::PlatformError;
+use crate::job::on_one_line;
 
 /// A poll that comes back sooner with nothing is followed by a pause.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -44,7 +45,7 @@ impl QueueWorker {
                 Err(PlatformError::Status(StatusCode::NO_CONTENT)) => Duration::ZERO,
                 Err(PlatformError::Status(StatusCode::TOO_MANY_REQUESTS)) => Duration::from_secs(5),
                 Err(error) => {
-                    debug!(%error, "cannot ask for jobs to stop");
+                    debug!(error = on_one_line(&error), "cannot ask for jobs to stop");
                     failed.next()
                 }
             };

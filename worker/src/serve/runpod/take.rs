@@ -12,6 +12,7 @@ use super::QueueWorker;
 use super::backoff::Backoff;
 use super::platform::PlatformError;
 use super::taken;
+use crate::job::on_one_line;
 
 /// The platform's own pause for a worker that asks too often.
 const RATE_LIMITED: Duration = Duration::from_secs(5);
@@ -44,7 +45,7 @@ impl QueueWorker {
                 Err(PlatformError::Status(StatusCode::TOO_MANY_REQUESTS)) => RATE_LIMITED,
                 Err(error) => {
                     let pause = failed.next();
-                    warn!(%error, pause_ms = pause.as_millis(), "cannot take jobs");
+                    warn!(error = on_one_line(&error), pause_ms = pause.as_millis(), "cannot take jobs");
                     pause
                 }
             };

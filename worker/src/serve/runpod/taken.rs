@@ -6,12 +6,16 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::offload::S3Config;
+
 /// A job that was taken. One that cannot be run has the reason instead of an input: it is answered with it.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) id: String,
     pub(super) input: Result<Bytes, String>,
     pub(super) timeout: Option<Duration>,
+    /// Where a result goes that is too large to be posted.
+    pub(super) s3: Option<S3Config>,
 }
 
 #[derive(Deserialize)]
@@ -21,6 +25,8 @@ struct Fields<'a> {
     #[serde(borrow)]
     input: Option<&'a RawValue>,
     policy: Option<Policy>,
+    #[serde(rename = "s3Config", borrow)]
+    s3: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -55,7 +61,12 @@ fn read_one(json: &str, body: &Bytes) -> Option<Taken> {
                 id: String,
             }
             let Id { id } = serde_json::from_str(json).ok()?;
-            return Some(Taken { id, input: Err(format!("malformed job: {error}")), timeout: None });
+            return Some(Taken {
+                id,
+                input: Err(format!("malformed job: {error}")),
+                timeout: None,
+                s3: None,
+            });
         }
     };
     let id = serde_json::from_str::<String>(fields.id?.get()).ok().filter(|id| !id.is_empty())?;
@@ -71,7 +82,9 @@ fn read_one(json: &str, body: &Bytes) -> Option<Taken> {
     let milliseconds =
         fields.policy.and_then(|policy| policy.execution_timeout).filter(|timeout| *timeout > 0.0);
     let timeout = milliseconds.and_then(|timeout| Duration::try_from_secs_f64(timeout / 1000.0).ok());
-    Some(Taken { id, input, timeout })
+    // Incomplete credentials are as good as none: the answer says that it is too large.
+    let s3 = fields.s3.and_then(|config| serde_json::from_str(config.get()).ok());
+    Some(Taken { id, input, timeout, s3 })
 }
 
 #[cfg(test)]
