@@ -1,11 +1,22 @@
 //! The fake platform against the worker that RunPod ships: what that one does is no violation.
 
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use e2e::platform::{Platform, Route, Settings};
 use e2e::{Packages, repository};
 use serde_json::json;
+
+/// A worker with its heartbeat, a process of its own that would outlive it. Both are killed when it is dropped.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-9", "--", &format!("-{}", self.0.id())]).status();
+        let _ = self.0.wait();
+    }
+}
 
 #[test]
 fn runpod_1_takes_and_answers_jobs_without_a_violation() {
@@ -16,7 +27,7 @@ fn runpod_1_takes_and_answers_jobs_without_a_violation() {
     let progressed = platform.submit(&json!({ "progress": 50, "return": true }));
     let directory = tempfile::tempdir().unwrap();
     let worker = |mode: &str| {
-        Command::new(packages.python())
+        let process = Command::new(packages.python())
             .arg(repository().join("tests/clients/runpod1/worker.py"))
             .arg(mode)
             .current_dir(directory.path())
@@ -26,20 +37,19 @@ fn runpod_1_takes_and_answers_jobs_without_a_violation() {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
+            .process_group(0)
+            .spawn();
+        Group(process.unwrap())
     };
-    let mut plain = worker("plain");
+    let plain = worker("plain");
     let answers = [&returned, &raised, &progressed].map(|id| platform.wait(id));
-    plain.kill().unwrap();
-    plain.wait().unwrap();
+    drop(plain);
     platform.worker_was_killed("worker-1");
     // A worker of its own, for a handler is a generator or is not.
     let streamed = platform.submit(&json!({ "yield": [1, { "two": 2 }] }));
-    let mut generator = worker("generator");
+    let generator = worker("generator");
     let gathered = platform.wait(&streamed);
-    generator.kill().unwrap();
-    generator.wait().unwrap();
+    drop(generator);
 
     assert_eq!(answers[0]["output"], json!({ "a": [1, null, "é"] }));
     assert_eq!(answers[1]["status"], "FAILED");

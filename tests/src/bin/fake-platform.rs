@@ -1,8 +1,9 @@
-//! The fake platform by hand: `fake-platform [--port N] [--worker ID] [--preload N] [--input JSON] [--slots N]`.
+//! The fake platform by hand:
+//! `fake-platform [--port N] [--worker ID] [--slots N] [--requests FILE] [--preload N [--input JSON]]`.
 //!
 //! Prints what to put in a shell for a worker and for the clients, then serves. With `--preload` it queues so
 //! many identical jobs, waits for their answers, reports how long they took, and ends; otherwise it ends with
-//! its standard input.
+//! its standard input. Every request is then in the file, a line of JSON each.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -33,7 +34,8 @@ fn run() -> Result<ExitCode, String> {
     };
     let preload = number("preload")?.unwrap_or(0);
     let port = u16::try_from(number("port")?.unwrap_or(0)).map_err(|error| format!("--port: {error}"))?;
-    let record = preload == 0;
+    let requests = arguments.get("requests");
+    let record = requests.is_some();
     let platform = Platform::with(Settings { port, record, slots: number("slots")?, ..Settings::default() });
     let worker = arguments.get("worker").map_or("worker-1", String::as_str);
     let mut output = std::io::stdout();
@@ -50,6 +52,9 @@ fn run() -> Result<ExitCode, String> {
         let input: Value = serde_json::from_str(input).map_err(|error| format!("--input: {error}"))?;
         let report = measure(&platform, preload, &input);
         say(report.to_string()).map_err(|error| error.to_string())?;
+    }
+    if let Some(path) = requests {
+        write_requests(&platform, path).map_err(|error| format!("--requests `{path}`: {error}"))?;
     }
     let violations = platform.violations();
     for violation in &violations {
@@ -73,16 +78,31 @@ fn measure(platform: &Platform, count: usize, input: &Value) -> Value {
     })
 }
 
+fn write_requests(platform: &Platform, path: &str) -> std::io::Result<()> {
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
+    for request in platform.requests() {
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let headers: BTreeMap<_, _> =
+            request.headers.iter().map(|(name, value)| (name.as_str(), text(value.as_bytes()))).collect();
+        let line = json!({
+            "route": format!("{:?}", request.route), "method": request.method.as_str(),
+            "uri": request.uri.to_string(), "headers": headers, "body": text(&request.body),
+        });
+        writeln!(file, "{line}")?;
+    }
+    file.flush()
+}
+
 fn arguments() -> Result<BTreeMap<String, String>, String> {
     let mut found = BTreeMap::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let name = argument
             .strip_prefix("--")
-            .filter(|name| ["port", "worker", "preload", "input", "slots"].contains(name));
+            .filter(|name| ["port", "worker", "preload", "input", "slots", "requests"].contains(name));
         let (Some(name), Some(value)) = (name, arguments.next()) else {
             return Err(format!(
-                "`{argument}` is not --port N, --worker ID, --preload N, --input JSON or --slots N"
+                "`{argument}` is none of --port, --worker, --slots, --requests, --preload, --input, with a value"
             ));
         };
         found.insert(name.to_owned(), value);

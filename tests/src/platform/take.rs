@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use hyper::StatusCode;
 use serde_json::json;
 use tokio::time::timeout_at;
@@ -30,7 +31,7 @@ pub(super) async fn take(shared: &Shared, take: Take<'_>) -> Reply {
     let count = check::take(&mut shared.lock(), &take);
     let single = take.route == Route::Take;
     if let Some(Fault::Malformed(kind)) = take.fault {
-        return malformed(&mut shared.lock(), &take, kind);
+        return malformed(&mut shared.lock(), &take, kind, count);
     }
     let deadline = tokio::time::Instant::now() + shared.settings.poll;
     loop {
@@ -150,28 +151,34 @@ impl State {
     }
 }
 
-/// Something that is no job. A job that has an id is one of the platform's all the same, and wants an answer.
-fn malformed(state: &mut State, take: &Take<'_>, kind: Malformed) -> Reply {
-    let single = take.route == Route::Take;
+/// Something that is no job; in a batch, with jobs after it. A job that has an id is one of the platform's all
+/// the same, and wants an answer.
+fn malformed(state: &mut State, take: &Take<'_>, kind: Malformed, count: usize) -> Reply {
     let element = match kind {
         Malformed::NotJson => return Reply::text(StatusCode::OK, JSON, "{\"id\": \"x\", "),
         Malformed::WrongContentType => {
             return Reply::text(StatusCode::OK, "text/html", r#"{"id": "html", "input": {}}"#);
         }
         Malformed::Empty => return Reply::empty(StatusCode::OK),
-        Malformed::NoId => json!({ "input": { "x": 1 } }).to_string(),
-        Malformed::NotAnObject => "7".to_owned(),
+        Malformed::NoId => Bytes::from_static(br#"{"input":{"x":1}}"#),
+        Malformed::NotAnObject => Bytes::from_static(b"7"),
         Malformed::NoInput => {
             let id = state.submit(None, json!({}));
-            state.queue.retain(|other| *other != id);
-            if let Some(job) = state.jobs.get_mut(&id) {
-                job.give_to(take.worker);
-            }
-            let worker = state.worker(take.worker);
-            worker.given += 1;
-            worker.held.insert(id.clone());
-            json!({ "id": id }).to_string()
+            // To the front, so that it is the one that is given.
+            state.queue.rotate_right(1);
+            state.give(take.worker, 1);
+            state.jobs[&id].payload.clone()
         }
     };
-    Reply::text(StatusCode::OK, JSON, if single { element } else { format!("[{element}]") })
+    if take.route == Route::Take {
+        return Reply::text(StatusCode::OK, JSON, element);
+    }
+    let mut body = vec![b'['];
+    body.extend_from_slice(&element);
+    for id in state.give(take.worker, count - 1) {
+        body.push(b',');
+        body.extend_from_slice(&state.jobs[&id].payload);
+    }
+    body.push(b']');
+    Reply::text(StatusCode::OK, JSON, body)
 }

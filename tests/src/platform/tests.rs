@@ -243,6 +243,10 @@ fn jobs_come_twice_or_malformed() {
         platform.fault(Route::Take, Fault::Malformed(kind), When::Next(1));
         assert_eq!(take(&platform, 1), Some((200, body.to_owned())));
     }
+    let good = platform.submit(&json!({ "x": 2 }));
+    platform.fault(Route::Take, Fault::Malformed(Malformed::NotAnObject), When::Next(1));
+    assert_eq!(batch(&platform, 4), json!([7, { "id": good, "input": { "x": 2 } }]));
+    done(&platform, &good, "{}");
     platform.fault(Route::Take, Fault::Malformed(Malformed::NoInput), When::Next(1));
     let headless: Value = serde_json::from_str(&take(&platform, 1).unwrap().1).unwrap();
     done(&platform, headless["id"].as_str().unwrap(), r#"{"error": "no input"}"#);
