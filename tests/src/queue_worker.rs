@@ -55,6 +55,11 @@ impl QueueWorker {
         self.process = spawn(self.directory.path(), &self.variables);
     }
 
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_wait().expect("it is our child").is_none()
+    }
+
     /// The process ids of its runners and templates.
     pub fn children(&self) -> Vec<u32> {
         let id = self.process.id();

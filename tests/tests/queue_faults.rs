@@ -173,9 +173,11 @@ def job(x):
             restarts.pop();
             worker.kill_and_restart(&platform);
         }
-        if let Some(runner) = worker.children().last() {
+        // A worker that has just started asks its interpreter what it is; that child is not a runner.
+        if let [_, _, .., runner] = worker.children()[..] {
             let _ = Command::new("kill").args(["-9", &runner.to_string()]).status();
         }
+        assert!(worker.is_running(), "the worker has ended: {}", worker.log());
         std::thread::sleep(Duration::from_millis(300)); // between two disasters
     }
     assert_eq!(platform.open_jobs(), 0, "jobs are lost: {}", worker.log());
