@@ -1,7 +1,7 @@
 //! Python's standard streams over descriptors 1 and 2, which the supervisor reads.
 //!
 //! Both descriptors are the same pipe, so what Python, C and subprocesses write arrives in the order it was
-//! written. A write of Python's goes straight to the pipe, as on a terminal; only a tight burst of them is
+//! written. A line of Python's goes straight to the pipe, as on a terminal; only a tight burst of them is
 //! gathered, and handed on within 2 ms by a thread that needs no GIL, or before anything else could write: a
 //! fork, a subprocess, the end of the call.
 //!
@@ -81,6 +81,19 @@ impl Capture {
         self.restore(py)
     }
 
+    /// For a runner whose invocations print side by side: without it, half a line of one would wait for the end
+    /// of another's.
+    pub(crate) fn share(py: Python<'_>) -> PyResult<()> {
+        let options = PyDict::new(py);
+        options.set_item("write_through", true)?;
+        options.set_item("line_buffering", false)?;
+        let sys = py.import("sys")?;
+        for stream in Stream::BOTH {
+            sys.getattr(stream.name)?.call_method("reconfigure", (), Some(&options))?;
+        }
+        Ok(())
+    }
+
     /// The invocation that had the pipe to itself is over: what its threads still print is not the next one's.
     pub(crate) fn end(&self, py: Python<'_>) {
         self.0.owner.store(0, Ordering::Relaxed);
@@ -89,18 +102,18 @@ impl Capture {
 
     /// Hands on everything printed so far, through whatever streams user code has put in place.
     pub(crate) fn flush(&self, py: Python<'_>) {
+        self.flush_python(py);
+        py.detach(flush_c_streams);
+    }
+
+    /// Hands on what Python has printed.
+    pub(crate) fn flush_python(&self, py: Python<'_>) {
         if let Ok(sys) = py.import("sys") {
             for stream in Stream::BOTH {
                 // A stream of the user's may be closed or broken: then there is nothing to hand on.
                 let _ = sys.getattr(stream.name).and_then(|stream| stream.call_method0("flush"));
             }
         }
-        self.flush_burst(py);
-        py.detach(flush_c_streams);
-    }
-
-    /// Hands on what Python has printed.
-    pub(crate) fn flush_python(&self, py: Python<'_>) {
         self.flush_burst(py);
     }
 
@@ -149,9 +162,15 @@ impl Capture {
         let options = PyDict::new(py);
         options.set_item("encoding", "utf-8")?;
         options.set_item("errors", "backslashreplace")?;
-        options.set_item("write_through", true)?;
-        let text = py.import("_io")?.getattr("TextIOWrapper")?.call((raw,), Some(&options))?;
+        options.set_item("line_buffering", true)?;
+        let wrapper = py.import("_io")?.getattr("TextIOWrapper")?;
+        let text = wrapper.call((raw,), Some(&options))?;
         text.setattr("mode", "w")?;
+        let flush_text = wrapper.getattr("flush")?.unbind();
+        text.setattr(
+            "flush",
+            ExplicitFlush { capture: self.clone(), flush_text, text: text.clone().unbind() },
+        )?;
         let sys = py.import("sys")?;
         sys.setattr(stream.name, &text)?;
         sys.setattr(stream.original, &text)
@@ -193,6 +212,24 @@ fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
     }
 }
 
+/// `flush` of a standard stream, called by somebody who means it. Python's own flush after each line goes to
+/// the binary layer alone, and does not end a burst.
+#[pyclass(frozen)]
+struct ExplicitFlush {
+    capture: Capture,
+    flush_text: Py<PyAny>,
+    text: Py<PyAny>,
+}
+
+#[pymethods]
+impl ExplicitFlush {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        self.flush_text.call1(py, (&self.text,))?;
+        self.capture.flush_burst(py);
+        Ok(())
+    }
+}
+
 /// Before a fork: the child must not write what the parent has gathered.
 #[pyclass(frozen)]
 struct FlushHook(Capture);
@@ -200,7 +237,7 @@ struct FlushHook(Capture);
 #[pymethods]
 impl FlushHook {
     fn __call__(&self, py: Python<'_>) {
-        self.0.flush_burst(py);
+        self.0.flush_python(py);
     }
 }
 
@@ -223,7 +260,7 @@ impl AuditHook {
     fn __call__(&self, py: Python<'_>, event: &str, arguments: &Bound<'_, PyTuple>) {
         if PROCESS_EVENTS.contains(&event) {
             self.0.0.has_spawned.store(true, Ordering::Relaxed);
-            self.0.flush_burst(py);
+            self.0.flush_python(py);
         } else if event == "_thread.start_joinable_thread" {
             let _ = follow_thread(&self.0.0.attribution, arguments);
         }

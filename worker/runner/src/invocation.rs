@@ -61,6 +61,11 @@ impl Executor {
         }
     }
 
+    /// Prepares the output for invocations that print side by side.
+    pub(crate) fn share_output(py: Python<'_>) -> PyResult<()> {
+        Capture::share(py)
+    }
+
     /// Goes on with a new output pipe.
     pub(crate) fn use_output(&self, pipe: BorrowedFd<'_>) -> io::Result<()> {
         self.capture.use_pipe(pipe)

@@ -20,6 +20,7 @@ use crate::python::helpers;
 
 /// Serves the channel until it closes.
 pub(crate) fn serve(py: Python<'_>, channel: Channel, executor: Executor) -> PyResult<()> {
+    Executor::share_output(py)?;
     let asyncio = py.import("asyncio")?;
     let event_loop = asyncio.call_method0("new_event_loop")?;
     asyncio.call_method1("set_event_loop", (&event_loop,))?;

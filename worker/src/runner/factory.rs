@@ -169,6 +169,10 @@ impl Factory {
             .env("PYTHONUNBUFFERED", "1")
             // Byte code is worth keeping: without it every cold start compiles the user's packages again.
             .env_remove("PYTHONDONTWRITEBYTECODE")
+            // Done by the supervisor; `import runpod` would do them again, and print into a call.
+            .env("RUNPOD_SKIP_FITNESS_CHECKS", "true")
+            .env("RUNPOD_SKIP_AUTO_SYSTEM_CHECKS", "true")
+            .env("RUNPOD_SKIP_GPU_CHECK", "true")
             // Not for user code.
             .env_remove("FARCALL_API_KEY");
         Ok(command)
