@@ -10,6 +10,7 @@
 
 mod attribution;
 mod burst;
+mod hooks;
 mod stream;
 
 use std::io;
@@ -17,18 +18,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyDict;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::fstat;
 
 use crate::channel::{Sender, out_of_the_way};
-use attribution::{Attribution, ThreadStart, follow_thread};
+use attribution::{Attribution, ThreadStart};
 use burst::{Burst, Target};
+use hooks::{AuditHook, ExplicitFlush, FlushHook, ResetHook};
 use stream::{RawStream, Stream};
-
-/// Audit events after which another process may write to the descriptors.
-const PROCESS_EVENTS: [&str; 5] =
-    ["subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.forkpty"];
 
 /// Set by C's `fork` in this process, whoever calls it.
 static HAS_FORKED: AtomicBool = AtomicBool::new(false);
@@ -209,61 +207,6 @@ fn is_same_file(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
     match (fstat(one), fstat(other)) {
         (Ok(one), Ok(other)) => (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino),
         _ => false,
-    }
-}
-
-/// `flush` of a standard stream, called by somebody who means it. Python's own flush after each line goes to
-/// the binary layer alone, and does not end a burst.
-#[pyclass(frozen)]
-struct ExplicitFlush {
-    capture: Capture,
-    flush_text: Py<PyAny>,
-    text: Py<PyAny>,
-}
-
-#[pymethods]
-impl ExplicitFlush {
-    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
-        self.flush_text.call1(py, (&self.text,))?;
-        self.capture.flush_burst(py);
-        Ok(())
-    }
-}
-
-/// Before a fork: the child must not write what the parent has gathered.
-#[pyclass(frozen)]
-struct FlushHook(Capture);
-
-#[pymethods]
-impl FlushHook {
-    fn __call__(&self, py: Python<'_>) {
-        self.0.flush_python(py);
-    }
-}
-
-#[pyclass(frozen)]
-struct ResetHook(Capture, Sender);
-
-#[pymethods]
-impl ResetHook {
-    fn __call__(&self) {
-        *self.0.0.burst.write().expect("no holder of the lock panics") = Burst::new(self.1.clone());
-    }
-}
-
-#[pyclass(frozen)]
-struct AuditHook(Capture);
-
-#[pymethods]
-impl AuditHook {
-    /// Must not raise: that would stop what is being audited.
-    fn __call__(&self, py: Python<'_>, event: &str, arguments: &Bound<'_, PyTuple>) {
-        if PROCESS_EVENTS.contains(&event) {
-            self.0.0.has_spawned.store(true, Ordering::Relaxed);
-            self.0.flush_python(py);
-        } else if event == "_thread.start_joinable_thread" {
-            let _ = follow_thread(&self.0.0.attribution, arguments);
-        }
     }
 }
 

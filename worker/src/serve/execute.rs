@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::Worker;
 use super::http::{HttpError, authorize, json_response};
 use super::stream::stream;
-use crate::job::Job;
+use crate::job::{Job, JobOutcome};
 use crate::runner::Follower;
 
 /// Sets a request's execution timeout, in seconds.
@@ -44,9 +44,6 @@ async fn accept(worker: &Arc<Worker>, request: Request) -> Result<Response, Http
     let (parts, body) = request.into_parts();
     let timeout = timeout(&parts.headers)?;
     let body = read(body, worker.max_body_bytes).await?;
-    if let Err(error @ RequestError::NotJson(_)) = FunctionRequest::parse(&body) {
-        return Err(HttpError::NotJson(error.to_string()));
-    }
     let wants_events = parts
         .headers
         .get_all(header::ACCEPT)
@@ -55,18 +52,22 @@ async fn accept(worker: &Arc<Worker>, request: Request) -> Result<Response, Http
     let mut job = Job::new(job_id(&parts.headers), body);
     job.timeout = timeout;
     if wants_events {
+        // The answer begins before the supervisor has looked at the request.
+        if let Err(error @ RequestError::NotJson(_)) = FunctionRequest::parse(&job.request) {
+            return Err(HttpError::NotJson(error.to_string()));
+        }
         let (follower, events) = mpsc::channel(WAITING_EVENTS);
         job.stream = true;
         return Ok(stream(Running::start(worker, job, Some(follower)), events));
     }
-    let body = Running::start(worker, job, None).answer().await;
+    let body = Running::start(worker, job, None).answer().await?;
     Ok(json_response(StatusCode::OK, Body::from(body)))
 }
 
 /// A job of a client that waits for it. Dropping this cancels the job, if the worker is set to.
 #[derive(Debug)]
 pub(super) struct Running {
-    answer: oneshot::Receiver<Vec<u8>>,
+    answer: oneshot::Receiver<Result<Vec<u8>, HttpError>>,
     cancel: Option<DropGuard>,
 }
 
@@ -79,15 +80,20 @@ impl Running {
         let running = Arc::clone(worker);
         // A task of its own: the job ends properly whatever becomes of the connection.
         worker.jobs.spawn(async move {
-            let outcome = running.supervisor.execute(job).await;
-            let _ = sender.send(outcome.into_response().to_json());
+            let answer = match running.supervisor.execute(job).await {
+                JobOutcome::Rejected(error) if error.is_not_json() => {
+                    Err(HttpError::NotJson(error.to_string()))
+                }
+                outcome => Ok(outcome.into_response().to_json()),
+            };
+            let _ = sender.send(answer);
         });
         Self { answer, cancel: worker.cancel_on_disconnect.then(|| CancellationToken::drop_guard(cancelled)) }
     }
 
-    /// Waits for the answer: a `FunctionResponse` as JSON.
-    pub(super) async fn answer(mut self) -> Vec<u8> {
-        let answer = (&mut self.answer).await.unwrap_or_default();
+    /// Waits for the answer: a `FunctionResponse` as JSON, unless the request was none.
+    pub(super) async fn answer(mut self) -> Result<Vec<u8>, HttpError> {
+        let answer = (&mut self.answer).await.unwrap_or(Err(HttpError::Draining));
         self.cancel.take().map(DropGuard::disarm);
         answer
     }

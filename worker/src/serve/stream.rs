@@ -33,7 +33,8 @@ pub(super) fn stream(running: Running, mut events: mpsc::Receiver<Event>) -> Res
             }
         }
         let answer = tokio::select! {
-            answer = running.answer() => answer,
+            // The request was seen to be JSON before.
+            answer = running.answer() => answer.unwrap_or_default(),
             () = sender.closed() => return,
         };
         let _ =
