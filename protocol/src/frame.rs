@@ -88,6 +88,11 @@ pub enum FromRunner {
     },
     /// A generator has yielded. Body: the encoded value.
     Chunk(Chunk),
+    /// User code tells how far it is. Body: a JSON value.
+    Progress {
+        /// The invocation it runs for.
+        id: u64,
+    },
     /// Python code of an invocation has printed, and not to the pipe: it shares its runner with others, or it
     /// runs on after its answer. Body: the bytes.
     Output {

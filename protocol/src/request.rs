@@ -5,14 +5,18 @@
 //! `{"input": {...}}`. Arguments stay unparsed slices of the document ([`Payload`]): a 7 MB argument is
 //! never copied here.
 
+mod arguments;
+mod kind;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+
+pub use arguments::{KeywordArguments, Payload};
+pub use kind::{ExecutionType, SerializationFormat};
 
 /// One request to run a function or a method. Field names are the wire's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -241,109 +245,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
         }
         deserializer.deserialize_map(Fields)
     }
-}
-
-/// One encoded argument: a slice of the request's JSON text.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Payload<'a>(#[serde(borrow)] &'a RawValue);
-
-impl<'a> Payload<'a> {
-    /// The JSON text: a quoted base64 string for cloudpickle, any value for JSON.
-    pub fn json(self) -> &'a str {
-        self.0.get()
-    }
-}
-
-impl PartialEq for Payload<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.json() == other.json()
-    }
-}
-
-/// Keyword arguments in the order the client wrote them; of a repeated name the last value counts.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct KeywordArguments<'a>(Vec<(String, Payload<'a>)>);
-
-impl<'a> KeywordArguments<'a> {
-    /// Names and values in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Payload<'a>)> {
-        self.0.iter().map(|(name, payload)| (name.as_str(), *payload))
-    }
-}
-
-impl Serialize for KeywordArguments<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, payload) in &self.0 {
-            map.serialize_entry(name, payload)?;
-        }
-        map.end()
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for KeywordArguments<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = KeywordArguments<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("a map of names to values")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries: Vec<(String, Payload<'de>)> = Vec::new();
-                while let Some((name, payload)) = map.next_entry::<String, Payload<'de>>()? {
-                    match entries.iter_mut().find(|(known, _)| *known == name) {
-                        Some(entry) => entry.1 = payload,
-                        None => entries.push((name, payload)),
-                    }
-                }
-                Ok(KeywordArguments(entries))
-            }
-        }
-        deserializer.deserialize_map(Entries)
-    }
-}
-
-/// `execution_type`: what the request names. Values other than `"class"` take the function path, as the
-/// reference worker does.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExecutionType {
-    /// A plain function.
-    #[default]
-    Function,
-    /// A method of a class.
-    Class,
-    /// A value this worker does not know.
-    #[serde(untagged)]
-    Other(String),
-}
-
-impl fmt::Display for ExecutionType {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Function => "function",
-            Self::Class => "class",
-            Self::Other(name) => name,
-        })
-    }
-}
-
-/// `serialization_format`: how arguments and the result travel.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SerializationFormat {
-    /// base64 of a cloudpickle; the result goes to `result`.
-    #[default]
-    Cloudpickle,
-    /// Plain JSON; the result goes to `json_result`.
-    Json,
-    /// A value this worker does not know; refused by [`FunctionRequest::target`].
-    #[serde(untagged)]
-    Other(String),
 }
 
 fn require<'v>(

@@ -125,6 +125,47 @@ fn a_generator_that_fails_keeps_what_it_yielded() {
 }
 
 #[test]
+fn progress_is_told_in_order_and_never_after_the_answer() {
+    let platform = Platform::start();
+    let _worker = QueueWorker::start(&platform, &[]);
+    let code = "\
+import threading, time
+from farcall_worker import progress
+def f():
+    for percent in (0, 50, 100): progress({'percent': percent})
+    threading.Thread(target=lambda: (time.sleep(0.2), progress('too late'))).start()
+    return 'done'";
+    let job = platform.submit(&function("f", code).pickled().input());
+    assert_eq!(platform.wait(&job)["status"], "COMPLETED");
+    let next = platform.submit(&function("g", "import time\ndef g(): time.sleep(0.5)").input());
+    platform.wait(&next);
+    let posts = platform.requests_on(Route::Done);
+    let told: Vec<Value> = posts
+        .iter()
+        .filter(|post| post.uri.path().ends_with(&job))
+        .map(e2e::platform::Recorded::json)
+        .collect();
+    let expected: Vec<Value> = [0, 50, 100]
+        .iter()
+        .map(|percent| json!({"status": "IN_PROGRESS", "output": {"percent": percent}}))
+        .collect();
+    assert_eq!(told[..3], expected);
+    assert_eq!(told.len(), 4, "the answer is the last: {told:?}");
+    platform.assert_no_violations();
+}
+
+#[test]
+fn chunks_that_the_platform_does_not_take_are_in_the_answer() {
+    let platform = Platform::start();
+    platform.fault(Route::Stream, e2e::platform::Fault::Status(400), e2e::platform::When::Next(1));
+    let _worker = QueueWorker::start(&platform, &[]);
+    let job = platform.submit(&function("g", "def g():\n    for i in range(100): yield i").input());
+    let answer = platform.wait(&job);
+    assert_eq!(answer["output"].as_array().map(Vec::len), Some(100), "{answer}");
+    assert!(platform.streamed(&job).is_empty(), "nothing follows a gap");
+}
+
+#[test]
 fn several_slots_take_batches_and_run_side_by_side() {
     let platform = Platform::with(Settings { slots: Some(4), ..Settings::default() });
     let worker = QueueWorker::start(&platform, &[("RUNPOD_MAX_CONCURRENCY", "4")]);

@@ -71,10 +71,18 @@ pub enum Event {
     Output(String),
     /// Its generator yielded.
     Chunk(Chunk, Vec<u8>),
+    /// It told how far it is: a JSON value.
+    Progress(Vec<u8>),
 }
 
-/// Follows invocations: a bounded queue, so that a slow reader slows the call down instead of filling memory.
-pub type Follower = mpsc::Sender<Event>;
+/// Follows an invocation: a bounded queue, so that a slow reader slows the call down instead of filling memory.
+#[derive(Debug, Clone)]
+pub struct Follower {
+    /// Where events go.
+    pub events: mpsc::Sender<Event>,
+    /// Whether it wants to be told what is printed.
+    pub wants_output: bool,
+}
 
 /// The next thing that concerns a runner.
 enum Received {

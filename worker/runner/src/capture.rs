@@ -98,6 +98,11 @@ impl Capture {
         self.flush_burst(py); // what they have gathered until now
     }
 
+    /// The invocation that the calling code runs for.
+    pub(crate) fn invocation(&self, py: Python<'_>) -> Option<u64> {
+        self.0.attribution.current(py)
+    }
+
     /// Hands on everything printed so far, through whatever streams user code has put in place.
     pub(crate) fn flush(&self, py: Python<'_>) {
         self.flush_python(py);

@@ -13,7 +13,7 @@ use crate::capture::Capture;
 use crate::channel::{Channel, Frame};
 use crate::invocation::Executor;
 use crate::template::{Forked, fork};
-use crate::{evidence, shared, template};
+use crate::{evidence, progress, shared, template};
 
 /// Starts CPython with the given command line and `_farcall_runner` as a built-in module, and returns its
 /// exit code. Called once, by `farcall runner`, after libpython was loaded globally.
@@ -53,6 +53,7 @@ fn main(py: Python<'_>) -> PyResult<()> {
     channel.watch_for_orphanhood(scratch)?;
     evidence::prepare(py, scratch)?;
     use_temporary_directory(py, scratch)?;
+    progress::install(py, capture.clone(), channel.sender())?;
     let executor = Executor::new(scratch, setup.max_instances, capture, channel.sender());
     send_ready(py, &channel)?;
     match setup.role {

@@ -19,6 +19,7 @@ mod instances;
 mod invocation;
 mod kept;
 mod payload;
+mod progress;
 mod python;
 mod shared;
 mod shipped;

@@ -114,6 +114,10 @@ impl Runner {
                         self.output.drain(&mut output).await;
                         output.tell(Event::Chunk(chunk, body)).await;
                     }
+                    Received::Frame(FromRunner::Progress { id }, body) if id == invoke.id => {
+                        self.output.drain(&mut output).await;
+                        output.tell(Event::Progress(body)).await;
+                    }
                     Received::Frame(FromRunner::Output { id }, _) => debug!(id, "output after the answer dropped"),
                     Received::Frame(FromRunner::Settled { id }, _) => may_interrupt |= id == invoke.id,
                     Received::Frame(unexpected, _) => debug!(?unexpected, "unexpected frame"),

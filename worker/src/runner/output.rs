@@ -166,7 +166,8 @@ impl CallOutput {
     /// Takes a piece of output.
     pub(super) fn take(&mut self, bytes: &[u8]) {
         self.buffer.push(bytes);
-        if self.log.is_none() && self.follower.is_none() {
+        let is_followed = self.follower.as_ref().is_some_and(|follower| follower.wants_output);
+        if self.log.is_none() && !is_followed {
             return;
         }
         self.cut.extend_from_slice(bytes);
@@ -176,7 +177,7 @@ impl CallOutput {
         if let Some(log) = &mut self.log {
             log.push(&text);
         }
-        if self.follower.is_some() {
+        if is_followed {
             self.untold.push_str(&text);
         }
     }
@@ -201,7 +202,7 @@ impl CallOutput {
             return;
         }
         let Some(follower) = self.follower.clone() else { return self.untold.clear() };
-        match tokio::time::timeout(FOLLOWER_PATIENCE, follower.reserve()).await {
+        match tokio::time::timeout(FOLLOWER_PATIENCE, follower.events.reserve()).await {
             Ok(Ok(room)) => room.send(Event::Output(std::mem::take(&mut self.untold))),
             _ => self.give_up(),
         }
@@ -209,7 +210,7 @@ impl CallOutput {
 
     async fn send(&mut self, event: Event) {
         let Some(follower) = &self.follower else { return };
-        if follower.send_timeout(event, FOLLOWER_PATIENCE).await.is_err() {
+        if follower.events.send_timeout(event, FOLLOWER_PATIENCE).await.is_err() {
             self.give_up();
         }
     }
@@ -217,7 +218,7 @@ impl CallOutput {
     /// Tells the follower at once, or not at all: for a task that serves several calls.
     pub(super) fn tell_now(&mut self, event: Event) {
         self.deliver_now();
-        let is_told = self.follower.as_ref().is_none_or(|follower| follower.try_send(event).is_ok());
+        let is_told = self.follower.as_ref().is_none_or(|follower| follower.events.try_send(event).is_ok());
         if !is_told {
             self.give_up();
         }
@@ -229,7 +230,7 @@ impl CallOutput {
             return;
         }
         let follower = self.follower.clone();
-        match follower.as_ref().map(Follower::try_reserve) {
+        match follower.as_ref().map(|follower| follower.events.try_reserve()) {
             Some(Ok(room)) => room.send(Event::Output(std::mem::take(&mut self.untold))),
             Some(Err(_)) if self.untold.len() <= MOST_UNTOLD => {}
             _ => self.give_up(),
@@ -239,7 +240,7 @@ impl CallOutput {
     /// The follower has gone, or has not read for so long that it must not hold up the call any longer. Its
     /// stream ends here; the answer still carries the whole output.
     fn give_up(&mut self) {
-        if self.follower.take().is_some_and(|follower| !follower.is_closed()) {
+        if self.follower.take().is_some_and(|follower| !follower.events.is_closed()) {
             debug!("a follower does not read: it is told nothing more");
         }
         self.untold.clear();

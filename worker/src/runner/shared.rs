@@ -152,6 +152,11 @@ impl Actor {
                     active.output.deliver_now();
                 }
             }
+            FromRunner::Progress { id } => {
+                if let Some(active) = self.active.get_mut(&id) {
+                    active.output.tell_now(Event::Progress(body));
+                }
+            }
             FromRunner::Chunk(chunk) => {
                 if let Some(active) = self.active.get_mut(&chunk.id) {
                     active.output.tell_now(Event::Chunk(chunk, body));

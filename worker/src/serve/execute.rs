@@ -56,7 +56,8 @@ async fn accept(worker: &Arc<Worker>, request: Request) -> Result<Response, Http
         if let Err(error @ RequestError::NotJson(_)) = FunctionRequest::parse(&job.request) {
             return Err(HttpError::NotJson(error.to_string()));
         }
-        let (follower, events) = mpsc::channel(WAITING_EVENTS);
+        let (sender, events) = mpsc::channel(WAITING_EVENTS);
+        let follower = Follower { events: sender, wants_output: true };
         job.stream = true;
         return Ok(stream(Running::start(worker, job, Some(follower)), events));
     }

@@ -30,13 +30,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use self::answer::{Answer, Envelopes};
+use self::backoff::Backoff;
 use self::offload::{S3Config, offload};
 use self::platform::{Platform, Post};
 use self::spool::Spool;
 use self::taken::Taken;
 use super::Worker;
 use crate::config::{Config, PlatformConfig};
-use crate::job::{Job, JobOutcome};
+use crate::job::{Job, JobOutcome, on_one_line};
+use crate::runner::{Event, Follower};
 
 /// Ids of answered jobs that are remembered, to recognise a job that is delivered twice.
 const REMEMBERED_ANSWERS: usize = 4096;
@@ -44,8 +46,11 @@ const REMEMBERED_ANSWERS: usize = 4096;
 /// Answers on their way at a time. Beyond it, jobs are taken more slowly rather than memory filled.
 const ANSWERS_AT_A_TIME: usize = 64;
 
-/// Chunks of a generator that may wait to be posted; then the generator waits.
-const WAITING_CHUNKS: usize = 16;
+/// Events of a job on their way from its runner.
+const WAITING_EVENTS: usize = 1024;
+
+/// How often a chunk is posted before the stream is given up; the answer carries all of them.
+const EARLY_TRIES: usize = 3;
 
 /// A worker that serves the platform's queue.
 #[derive(Debug)]
@@ -168,25 +173,35 @@ impl QueueWorker {
         job.timeout = taken.timeout;
         job.cancelled = cancelled;
         job.stream = streams;
-        if !streams {
-            let outcome = self.worker.supervisor.execute(job).await;
-            return self.answer(id, outcome, Envelopes::default(), s3).await;
-        }
-        let (follower, mut events) = mpsc::channel(WAITING_CHUNKS);
-        job.follower = Some(follower);
-        let posting = async {
+        let (sender, mut events) = mpsc::channel(WAITING_EVENTS);
+        job.follower = Some(Follower { events: sender, wants_output: false });
+        let (to_post, mut posts) = mpsc::unbounded_channel();
+        // Apart from posting: the answer needs every chunk, however slow the platform takes them.
+        let collecting = async move {
             let mut envelopes = Envelopes::default();
             while let Some(event) = events.recv().await {
-                if let Some(envelope) = envelopes.add(event) {
-                    self.post_chunk(id, &envelope).await;
-                }
+                let post = match event {
+                    Event::Chunk(chunk, body) => (Post::Chunk, chunk_body(&envelopes.add(&chunk, &body))),
+                    Event::Progress(value) => (Post::Progress, progress_body(&value)),
+                    Event::Output(_) => continue,
+                };
+                let _ = to_post.send(post);
             }
             envelopes
         };
-        let (outcome, envelopes) = tokio::join!(self.worker.supervisor.execute(job), posting);
+        let posting = async {
+            let mut is_taken = true;
+            while let Some((what, body)) = posts.recv().await {
+                // One that is not taken ends the stream: what comes after a gap would be out of order.
+                is_taken = is_taken && self.post_early(id, what, body).await;
+            }
+            is_taken
+        };
+        let (outcome, envelopes, is_taken) =
+            tokio::join!(self.worker.supervisor.execute(job), collecting, posting);
         let answer = self.answer(id, outcome, envelopes, s3).await;
-        if let Some(envelope) = answer.failed_stream() {
-            self.post_chunk(id, &envelope).await;
+        if let Some(envelope) = answer.failed_stream().filter(|_| is_taken) {
+            self.post_early(id, Post::Chunk, chunk_body(&envelope)).await;
         }
         answer
     }
@@ -214,16 +229,25 @@ impl QueueWorker {
         Answer::new(&response, envelopes, was_streamed)
     }
 
-    /// Posts a chunk. The next one waits for it, so their order is kept; the answer carries all of them, so
-    /// one that cannot be posted is not lost.
-    async fn post_chunk(&self, id: &str, envelope: &[u8]) {
-        if self.is_stopped(id) {
-            return;
+    /// Posts what precedes the answer. The next one waits for it, so their order is kept. Returns whether the
+    /// platform has taken it: it is tried as often as the SDK tries.
+    async fn post_early(&self, id: &str, what: Post, body: Vec<u8>) -> bool {
+        let body = bytes::Bytes::from(body);
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
+        for _ in 0..EARLY_TRIES {
+            if self.is_stopped(id) {
+                return false;
+            }
+            match self.platform.post(what, id, body.clone()).await {
+                Ok(()) => return true,
+                Err(error) if error.is_temporary() => tokio::time::sleep(backoff.next()).await,
+                Err(error) => {
+                    debug!(job = id, ?what, error = on_one_line(&error), "not posted");
+                    return false;
+                }
+            }
         }
-        let body = [b"{\"output\":".as_slice(), envelope, b"}"].concat();
-        if let Err(error) = self.platform.post(Post::Chunk, id, body.into()).await {
-            debug!(job = id, %error, "chunk not posted");
-        }
+        false
     }
 
     fn is_stopped(&self, id: &str) -> bool {
@@ -242,4 +266,12 @@ impl QueueWorker {
     fn jobs(&self) -> MutexGuard<'_, Jobs> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn chunk_body(envelope: &[u8]) -> Vec<u8> {
+    [b"{\"output\":".as_slice(), envelope, b"}"].concat()
+}
+
+fn progress_body(value: &[u8]) -> Vec<u8> {
+    [b"{\"status\":\"IN_PROGRESS\",\"output\":".as_slice(), value, b"}"].concat()
 }

@@ -1,5 +1,5 @@
-//! A call as server-sent events: `output` as it prints, `chunk` as its generator yields, one `result` at the
-//! end.
+//! A call as server-sent events: `output` as it prints, `chunk` as its generator yields, `progress` as it tells
+//! it, one `result` at the end.
 
 use axum::body::Body;
 use axum::http::header;
@@ -47,6 +47,7 @@ pub(super) fn stream(running: Running, mut events: mpsc::Receiver<Event>) -> Res
 fn encode(event: &Event) -> Bytes {
     match event {
         Event::Output(text) => format!("event: output\ndata: {}\n\n", json!({"text": text})).into(),
+        Event::Progress(value) => [b"event: progress\ndata: ".as_slice(), value, b"\n\n"].concat().into(),
         Event::Chunk(chunk, body) => {
             let data = match (chunk.encoding, std::str::from_utf8(body)) {
                 (Encoding::Json, Ok(value)) => {

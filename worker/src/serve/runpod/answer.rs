@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use farcall_protocol::FunctionResponse;
-use farcall_protocol::frame::Encoding;
+use farcall_protocol::frame::{Chunk, Encoding};
 use reqwest::StatusCode;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,6 @@ use super::backoff::Backoff;
 use super::platform::{PlatformError, Post};
 use super::spool::Entry;
 use crate::job::on_one_line;
-use crate::runner::Event;
 
 /// How long an answer is worth delivering: the platform keeps results, and jobs it waits for, that long.
 const KEPT_BY_PLATFORM: Duration = Duration::from_mins(30);
@@ -39,15 +38,14 @@ pub(super) struct Answer {
 pub(super) struct Envelopes(Vec<Vec<u8>>);
 
 impl Envelopes {
-    /// Adds an event of the job. Returns the envelope to post if it was a chunk.
-    pub(super) fn add(&mut self, event: Event) -> Option<Vec<u8>> {
-        let Event::Chunk(chunk, body) = event else { return None };
+    /// Adds a chunk of the job. Returns the envelope to post.
+    pub(super) fn add(&mut self, chunk: &Chunk, body: &[u8]) -> Vec<u8> {
         let field = if chunk.encoding == Encoding::Json { "json_result" } else { "result" };
         let quote = if chunk.encoding == Encoding::Json { "" } else { "\"" };
         let head = format!("{{\"success\":true,\"__stream__\":true,\"{field}\":{quote}");
-        let envelope = [head.as_bytes(), &body, quote.as_bytes(), b"}"].concat();
+        let envelope = [head.as_bytes(), body, quote.as_bytes(), b"}"].concat();
         self.0.push(envelope.clone());
-        Some(envelope)
+        envelope
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -34,6 +34,8 @@ pub(in crate::serve) struct Platform {
 pub(super) enum Post {
     /// An item of a generator.
     Chunk,
+    /// How far a job is.
+    Progress,
     /// The final answer; of a generator that was streamed, or of a plain call.
     Answer { is_stream: bool },
 }
@@ -121,6 +123,7 @@ impl Platform {
     pub(super) async fn post(&self, what: Post, job: &str, body: Bytes) -> Result<(), PlatformError> {
         let url = match what {
             Post::Chunk => self.urls.chunk(job).ok_or(PlatformError::NoUrl)?,
+            Post::Progress => self.urls.answer(job, false),
             Post::Answer { is_stream } => self.urls.answer(job, is_stream),
         };
         self.post_to(&url, job, body).await
