@@ -70,11 +70,13 @@ check: .venv ## Check formatting, lints, types, licences, and that generated fil
 
 .PHONY: bench
 bench: build .venv bench/.venv-peers bench/.venv-coglet bench/.venv-fastapi ## Measure speed against other workers; writes bench/RESULTS.md (needs wrk)
+	cargo build --release --package e2e --bin fake-platform
 	cargo build --release --manifest-path bench/floors/axum-hello/Cargo.toml --target-dir bench/floors/axum-hello/target
 	.venv/bin/python -m bench.run --farcall $(FARCALL) --python .venv/bin/python \
 		--peers bench/.venv-peers/bin/python --coglet bench/.venv-coglet/bin/python \
 		--fastapi bench/.venv-fastapi/bin/python \
-		--axum-hello bench/floors/axum-hello/target/release/axum-hello $(BENCH)
+		--axum-hello bench/floors/axum-hello/target/release/axum-hello \
+		--fake-platform $(TARGET)/release/fake-platform $(BENCH)
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here

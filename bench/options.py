@@ -29,6 +29,7 @@ class Options:
     coglet: Path
     fastapi: Path
     axum_hello: Path
+    fake_platform: Path
     runs: int
     calls: int
     """Warm calls of each contender over one connection."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from bench.extremes import idle, large_and_rough
 from bench.options import DIRECTORY, WARM_UP_RUNS, Options, ask, version
 from bench.processes import whole_process
+from bench.queue import queue
 from bench.report import Section
 from bench.serving import start, throughput, warm
 
@@ -31,6 +32,7 @@ SECTIONS: dict[str, Callable[[Options], Section]] = {
     "throughput": throughput,
     "large": large_and_rough,
     "idle": idle,
+    "queue": queue,
 }
 
 
@@ -83,6 +85,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--coglet", type=Path, required=True, help="an interpreter that has cog")
     parser.add_argument("--fastapi", type=Path, required=True, help="an interpreter that has FastAPI")
     parser.add_argument("--axum-hello", type=Path, required=True, help="the program of that name")
+    parser.add_argument("--fake-platform", type=Path, required=True, help="the program of that name")
     parser.add_argument("--runs", type=int, default=30, help="runs of each contender (default: 30)")
     parser.add_argument("--calls", type=int, default=10_000, help="warm calls of each (default: 10000)")
     parser.add_argument(
@@ -105,6 +108,7 @@ def main(arguments: Sequence[str]) -> None:
             coglet=here / given.coglet,
             fastapi=here / given.fastapi,
             axum_hello=here / given.axum_hello,
+            fake_platform=here / given.fake_platform,
             runs=max(given.runs, 2),
             calls=max(given.calls, 100),
             directory=Path(directory),
