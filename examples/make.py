@@ -7,6 +7,7 @@ A request holds Python source and base64 in JSON, which nobody wants to edit. `m
 
 from __future__ import annotations
 
+import abc
 import base64
 import json
 import sys
@@ -25,7 +26,7 @@ TEXT = "the quick brown fox jumps over the lazy dog while the quick cat sleeps"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Example:
+class Example(abc.ABC):
     """One request file. `name` orders the run; `encoding` is the wire's `serialization_format`."""
 
     name: str
@@ -35,9 +36,9 @@ class Example:
     encoding: str = "cloudpickle"
     expect: Mapping[str, object]
 
+    @abc.abstractmethod
     def target(self, code: str) -> dict[str, object]:
         """The fields that say what to call."""
-        raise NotImplementedError
 
     def encode(self, value: object) -> object:
         """An argument as it travels: itself in JSON, else base64 of its cloudpickle."""
