@@ -156,7 +156,7 @@ fn without_its_template_the_worker_recovers_and_makes_a_new_one() {
 }
 
 #[test]
-fn a_killed_worker_leaves_no_process_behind() {
+fn a_killed_worker_leaves_no_process_and_no_directory_behind() {
     let mut worker = settled(Worker::options().with("FARCALL_CONCURRENCY", "2"), 2);
     let hangs = "\
 import os, subprocess, time
@@ -181,6 +181,7 @@ def f(path, kind):
     for member in family {
         assert!(wait_until(|| !is_alive(member)), "{member} lives on");
     }
+    assert!(wait_until(|| worker.runner_directories() == 0), "directories of runners are left behind");
 }
 
 #[test]

@@ -95,6 +95,8 @@ impl Channel {
                         everybody
                     };
                     leftovers::kill(&scratch, others);
+                    // The supervisor would have done it.
+                    let _ = std::fs::remove_dir_all(&scratch);
                     // The group holds what user code started, too. It includes this process.
                     let _ = kill_process_group(getpgrp(), Signal::KILL);
                 }
@@ -102,6 +104,13 @@ impl Channel {
         };
         thread::Builder::new().name("farcall-orphan".to_owned()).stack_size(WATCH_STACK).spawn(watch)?;
         Ok(())
+    }
+
+    /// Whether the supervisor is gone, and has not only closed its sending side.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        let mut hangup = [PollFd::new(&self.stream, PollFlags::empty())];
+        let now = rustix::time::Timespec::default();
+        poll(&mut hangup, Some(&now)).is_ok() && hangup[0].revents().intersects(PollFlags::HUP)
     }
 
     /// The next message, or `None` when the supervisor has closed its side.

@@ -45,6 +45,7 @@ fn main(py: Python<'_>) -> PyResult<()> {
     let mut setup = receive_setup(py, &mut channel)?;
     if setup.role == Role::Template {
         if !serve_as_template(py, &mut channel, &capture)? {
+            remove_if_orphaned(&channel, Path::new(&setup.scratch));
             return Ok(());
         }
         setup = receive_setup(py, &mut channel)?;
@@ -58,7 +59,18 @@ fn main(py: Python<'_>) -> PyResult<()> {
     send_ready(py, &channel)?;
     match setup.role {
         Role::Shared => shared::serve(py, channel, executor),
-        Role::Exclusive | Role::Template => serve(py, &mut channel, executor),
+        Role::Exclusive | Role::Template => {
+            serve(py, &mut channel, executor)?;
+            remove_if_orphaned(&channel, scratch);
+            Ok(())
+        }
+    }
+}
+
+/// Removes the scratch directory where the supervisor cannot any more: it was killed.
+fn remove_if_orphaned(channel: &Channel, scratch: &Path) {
+    if channel.is_orphaned() {
+        let _ = std::fs::remove_dir_all(scratch);
     }
 }
 
