@@ -44,9 +44,10 @@ fn main(py: Python<'_>) -> PyResult<()> {
     let capture = Capture::install(py, channel.sender())?;
     let mut setup = receive_setup(py, &mut channel)?;
     if setup.role == Role::Template {
-        if !serve_as_template(py, &mut channel, &capture)? {
+        let served = serve_as_template(py, &mut channel, &capture);
+        if !matches!(served, Ok(true)) {
             remove_if_orphaned(&channel, Path::new(&setup.scratch));
-            return Ok(());
+            return served.map(drop);
         }
         setup = receive_setup(py, &mut channel)?;
     }
@@ -56,13 +57,14 @@ fn main(py: Python<'_>) -> PyResult<()> {
     use_temporary_directory(py, scratch)?;
     progress::install(py, capture.clone(), channel.sender())?;
     let executor = Executor::new(scratch, setup.max_instances, capture, channel.sender());
-    send_ready(py, &channel)?;
+    // The supervisor may have been killed while this process started.
+    send_ready(py, &channel).inspect_err(|_| remove_if_orphaned(&channel, scratch))?;
     match setup.role {
         Role::Shared => shared::serve(py, channel, executor),
         Role::Exclusive | Role::Template => {
-            serve(py, &mut channel, executor)?;
+            let served = serve(py, &mut channel, executor);
             remove_if_orphaned(&channel, scratch);
-            Ok(())
+            served
         }
     }
 }
