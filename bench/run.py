@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bench.dependencies import dependencies
 from bench.extremes import idle, large_and_rough
 from bench.options import DIRECTORY, WARM_UP_RUNS, Options, ask, version
 from bench.processes import whole_process
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Callable[[Options], Section]] = {
     "large": large_and_rough,
     "idle": idle,
     "queue": queue,
+    "dependencies": dependencies,
 }
 
 

@@ -17,6 +17,9 @@ pub const STACKS_FILE: &str = "stacks.txt";
 pub enum ToRunner {
     /// First of all: where and how to work. Answered by [`FromRunner::Ready`].
     Setup(Setup),
+    /// Put an environment's packages in front of the interpreter's own, for good. Comes before the first
+    /// invocation, and is not answered.
+    Enter(Enter),
     /// Run a request. Body: the `FunctionRequest` as JSON. One descriptor may come with it: a new pipe for
     /// the runner's output.
     Invoke(Invoke),
@@ -51,6 +54,15 @@ pub struct Setup {
     pub scratch: String,
     /// Class instances to keep; beyond it the least recently used one goes.
     pub max_instances: usize,
+}
+
+/// Header of [`ToRunner::Enter`]: an environment, which has the layout of a virtual environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enter {
+    /// Its directory.
+    pub prefix: String,
+    /// Where its packages are.
+    pub site_packages: String,
 }
 
 /// Header of [`ToRunner::Invoke`].

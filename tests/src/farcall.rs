@@ -65,6 +65,12 @@ impl Farcall {
         self
     }
 
+    /// Sets environment variables.
+    #[must_use]
+    pub fn with_all<'a>(self, variables: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        variables.into_iter().fold(self, |farcall, (name, value)| farcall.with(name, &value))
+    }
+
     /// Its working directory.
     pub fn directory(&self) -> &Path {
         self.directory.path()
@@ -98,6 +104,7 @@ impl Farcall {
 
     /// Runs the requests one after another on one worker.
     pub fn answers<'r>(&self, requests: impl IntoIterator<Item = &'r Request>) -> Vec<Answer> {
+        let _ = std::fs::remove_dir_all(self.directory().join("requests"));
         let mut count = 0;
         for request in requests {
             self.write(&format!("requests/{count:04}.json"), request);

@@ -13,6 +13,8 @@ pub mod processes;
 mod python;
 mod queue_worker;
 mod request;
+mod uv;
+mod wheels;
 mod worker;
 
 pub use binary::{binary, repository};
@@ -23,6 +25,8 @@ pub use packages::Packages;
 pub use python::Python;
 pub use queue_worker::{QueueWorker, WORKER};
 pub use request::{Request, class, function};
+pub use uv::WatchedUv;
+pub use wheels::{Package, WheelHouse, index_variables};
 pub use worker::{PendingCall, Worker, WorkerOptions, value};
 
 /// Waits for a condition for at most ten seconds, and says whether it came true.

@@ -56,6 +56,12 @@ impl Request {
         self.without("serialization_format")
     }
 
+    /// Python requirements.
+    #[must_use]
+    pub fn dependencies(self, requirements: &[&str]) -> Self {
+        self.with("dependencies", requirements)
+    }
+
     /// Shipped files: path and source.
     #[must_use]
     pub fn modules(self, files: &[(&str, &str)]) -> Self {

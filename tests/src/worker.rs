@@ -50,6 +50,12 @@ impl WorkerOptions {
         self
     }
 
+    /// Sets environment variables.
+    #[must_use]
+    pub fn with_all<'a>(self, variables: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        variables.into_iter().fold(self, |options, (name, value)| options.with(name, &value))
+    }
+
     /// Instead of `--port 0`.
     #[must_use]
     pub fn arguments(mut self, arguments: &[&str]) -> Self {

@@ -2,6 +2,8 @@
 
 mod case;
 mod doctor;
+mod env;
+mod progress;
 mod runner;
 mod serve;
 mod terminal;
@@ -29,6 +31,7 @@ Examples:
   farcall test-handler examples               run every request in a directory
   farcall test-handler request.json --json    run one, with a machine-readable answer
   farcall serve --mode http                   serve requests by HTTP
+  farcall env list                            list the environments of installed packages
 
 The interpreter is FARCALL_PYTHON, the active virtual environment's, or python3 on PATH.
 Variables are described in docs/configuration.md.";
@@ -47,6 +50,8 @@ enum Command {
     TestHandler(test_handler::Options),
     /// Check what the worker finds on this machine and whether it can run functions
     Doctor(doctor::Options),
+    /// List, show or remove the environments that packages were installed into
+    Env(env::Options),
     /// Serve requests until told to stop
     Serve(serve::Options),
     /// Become a runner (started by the supervisor, never by hand)
@@ -89,6 +94,7 @@ pub fn main() -> ExitCode {
             Command::TestHandler(options) => test_handler::run(options, &config, &terminal).await,
             Command::Serve(options) => serve::run(options, &config).await,
             Command::Doctor(options) => doctor::run(&options, &config, &terminal).await,
+            Command::Env(options) => env::run(&options, &config, terminal),
             Command::Runner(_) => unreachable!("handled before"),
         }
     });

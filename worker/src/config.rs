@@ -11,6 +11,9 @@ use std::time::Duration;
 pub use platform::{FitnessConfig, PlatformConfig};
 pub use variables::{VARIABLES, Variable, reference};
 
+/// Where the platform mounts a network volume.
+const PLATFORM_VOLUME: &str = "/runpod-volume";
+
 /// What the worker was told by its environment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
@@ -68,6 +71,16 @@ pub struct Config {
     pub fresh_namespace: bool,
     /// `FARCALL_START_TIMEOUT_S`
     pub start_timeout: Duration,
+    /// `FARCALL_IDLE_RUNNERS`
+    pub idle_runners: usize,
+    /// `FARCALL_INSTALL_TIMEOUT_S`
+    pub install_timeout: Duration,
+    /// `FARCALL_CACHE_GB`, in bytes
+    pub cache_bytes: u64,
+    /// `FARCALL_VOLUME`, if there is such a directory
+    pub volume: Option<PathBuf>,
+    /// `FARCALL_VOLUME_GB`, in bytes
+    pub volume_bytes: u64,
 }
 
 /// Which kind of worker the environment asks for, and why.
@@ -162,6 +175,12 @@ impl Config {
             max_instances: size(from.number("FARCALL_MAX_INSTANCES", 64)?),
             fresh_namespace: from.switch("FARCALL_FRESH_NAMESPACE", false)?,
             start_timeout: Duration::from_secs(from.number("FARCALL_START_TIMEOUT_S", 60)?),
+            idle_runners: size(from.count("FARCALL_IDLE_RUNNERS", 4)?),
+            install_timeout: Duration::from_secs(from.number("FARCALL_INSTALL_TIMEOUT_S", 300)?),
+            cache_bytes: from.gibibytes("FARCALL_CACHE_GB", 20)?,
+            volume: Some(from.path("FARCALL_VOLUME").unwrap_or_else(|| PLATFORM_VOLUME.into()))
+                .filter(|directory| directory.is_dir()),
+            volume_bytes: from.gibibytes("FARCALL_VOLUME_GB", 20)?,
         })
     }
 
@@ -204,6 +223,15 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         self.parse(name, default, "a whole number above 0", parse)
     }
 
+    /// In bytes; may have a fraction.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded just before")]
+    fn gibibytes(&self, name: &'static str, default: u64) -> Result<u64, ConfigError> {
+        let is_size = |number: &f64| (0.0..=f64::from(u32::MAX)).contains(number);
+        self.parse(name, default << 30, "a number that is not negative", |value| {
+            Some((value.parse().ok().filter(is_size)? * f64::from(1 << 30)) as u64)
+        })
+    }
+
     fn port_number(&self, name: &'static str, default: u16) -> Result<u16, ConfigError> {
         self.parse(name, default, "a port number", |value| value.parse().ok())
     }
@@ -244,6 +272,15 @@ mod tests {
         let error = read(&[("FARCALL_LIBPYTHON", "sometimes")]).unwrap_err().to_string();
         assert_eq!(error, r#"FARCALL_LIBPYTHON="sometimes" is not auto or never"#);
         assert!(read(&[("FARCALL_MAX_RESULT_MB", "0")]).is_err());
+    }
+
+    #[test]
+    fn disk_space_may_have_a_fraction() {
+        assert_eq!(read(&[("FARCALL_CACHE_GB", "0.5")]).unwrap().cache_bytes, 1 << 29);
+        assert_eq!(read(&[]).unwrap().cache_bytes, 20 << 30);
+        for bad in ["-1", "NaN", "inf", "much"] {
+            assert!(read(&[("FARCALL_CACHE_GB", bad)]).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -64,14 +64,10 @@ fn judge(name: &'static str, found: f64, least: f64, unit: &str) -> FitnessCheck
 
 async fn gpu(program: &Path) -> Result<String, String> {
     let arguments = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"];
-    let command = Subprocess {
-        program: program.to_owned(),
-        arguments: arguments.into_iter().map(Into::into).collect(),
-        deadline: GPU_TIME,
-    };
+    let command = Subprocess::new(program).arguments(arguments).deadline(GPU_TIME);
     match command.run().await {
-        Ok(finished) if finished.stdout.trim().is_empty() => Err("nvidia-smi lists none".to_owned()),
-        Ok(finished) => Ok(finished.stdout.trim().to_owned()),
+        Ok(output) if output.stdout.trim().is_empty() => Err("nvidia-smi lists none".to_owned()),
+        Ok(output) => Ok(output.stdout.trim().to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

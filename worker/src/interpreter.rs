@@ -2,6 +2,8 @@
 
 mod memory;
 mod probe;
+mod site;
+mod stamp;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, LibpythonUse};
 use crate::subprocess::SubprocessError;
+pub use site::{Markers, Site};
+pub(crate) use stamp::Stamp;
 
 /// Oldest minor version of Python 3 that works: the runner uses its stable ABI.
 const OLDEST_MINOR: u8 = 10;
@@ -23,6 +27,9 @@ pub struct Interpreter {
     pub version: String,
     /// Its shared library, if there is one.
     pub libpython: Option<PathBuf>,
+    /// Where what it answered is remembered.
+    #[serde(skip)]
+    cache_directory: Option<PathBuf>,
 }
 
 /// Why there is no interpreter to use.
@@ -46,6 +53,24 @@ pub enum InterpreterError {
         /// What went wrong.
         #[source]
         source: SubprocessError,
+    },
+    /// It could not be asked where its packages are.
+    #[error("cannot ask `{path}` where its packages are")]
+    Site {
+        /// The interpreter.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: SubprocessError,
+    },
+    /// It did not say where its packages are.
+    #[error("`{path}` does not say where its packages are")]
+    SiteAnswer {
+        /// The interpreter.
+        path: PathBuf,
+        /// What is wrong with its answer.
+        #[source]
+        source: serde_json::Error,
     },
     /// It answered with something else than expected.
     #[error("`{path}` does not answer like a Python interpreter: {answer:?}")]
@@ -94,6 +119,7 @@ impl Interpreter {
         if config.libpython == LibpythonUse::Never {
             interpreter.libpython = None; // only here: what is remembered holds for every setting
         }
+        interpreter.cache_directory = Some(config.cache_directory.clone());
         Ok(interpreter)
     }
 
@@ -104,6 +130,11 @@ impl Interpreter {
         let interpreter = probe::probe(path).await?;
         memory::remember(&config.cache_directory, path, &interpreter);
         Ok(interpreter)
+    }
+
+    /// Where it finds packages, and what decides which ones fit it: as runners started now would.
+    pub async fn site(&self) -> Result<Site, InterpreterError> {
+        site::find(self).await
     }
 
     /// `3.11` of `3.11.7`.
@@ -148,7 +179,10 @@ mod tests {
     fn the_minor_version_is_the_first_two_numbers() {
         let minor = |version: &str| {
             let version = version.to_owned();
-            Interpreter { executable: "p".into(), version, libpython: None }.minor_version().to_owned()
+            let executable = "p".into();
+            Interpreter { executable, version, libpython: None, cache_directory: None }
+                .minor_version()
+                .to_owned()
         };
         assert_eq!(minor("3.11.7"), "3.11");
         assert_eq!(minor("3.15.0a2"), "3.15");

@@ -10,6 +10,7 @@ use farcall_protocol::{FunctionResponse, RequestError};
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
+use crate::environment::InstallError;
 use crate::runner::{Ending, Follower, Report, StartError};
 
 /// One unit of work: a `FunctionRequest` as its client sent it.
@@ -50,6 +51,8 @@ pub enum JobOutcome {
     Ran(Report),
     /// The request could not even be given to a runner.
     Rejected(RequestError),
+    /// What it needs could not be installed. What was said meanwhile.
+    NotInstalled(Arc<InstallError>, String),
     /// It was cancelled while it waited for a runner.
     CancelledWaiting,
     /// No runner could be started.
@@ -72,6 +75,7 @@ impl JobOutcome {
                 Ending::Died(death) => failed(death.to_string(), output),
             },
             Self::Rejected(error) => FunctionResponse::failure(error.to_string()),
+            Self::NotInstalled(error, output) => failed(with_causes(&*error), output),
             Self::CancelledWaiting => FunctionResponse::failure("the call was cancelled before it began"),
             Self::NotStarted(error) => FunctionResponse::failure(with_causes(&error)),
         }

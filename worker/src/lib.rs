@@ -8,6 +8,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod environment;
 pub mod fitness;
 pub mod interpreter;
 pub mod job;

@@ -24,18 +24,20 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use farcall_protocol::frame::{Chunk, FromRunner};
+use farcall_protocol::frame::{Chunk, FromRunner, ToRunner};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tracing::debug;
 
+use crate::environment::Packages;
 use crate::process::Process;
 use channel::Channel;
 use evidence::Evidence;
 pub use factory::{Factory, StartError};
 pub use invoke::{Assignment, Death, Ending, Interruption, Report};
 use limits::Limits;
+pub(crate) use output::OutputBuffer;
 use output::{CallOutput, OutputPipe};
 
 /// How long a runner may take to run its exit handlers when it is stopped.
@@ -53,6 +55,8 @@ pub struct Runner {
     settings: Settings,
     /// The last invocation was interrupted: the interrupt may reach the runner after its end.
     was_interrupted: bool,
+    /// What its Python imports from; `None` until its first call.
+    packages: Option<Packages>,
     /// Something the runner has started may hold its output pipe.
     needs_new_output: bool,
 }
@@ -73,6 +77,8 @@ pub enum Event {
     Chunk(Chunk, Vec<u8>),
     /// It told how far it is: a JSON value.
     Progress(Vec<u8>),
+    /// A line about what is being installed for it, before it begins.
+    Notice(String),
 }
 
 /// Follows an invocation: a bounded queue, so that a slow reader slows the call down instead of filling memory.
@@ -102,6 +108,29 @@ impl Runner {
     /// Whether its process has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.process.ended().is_some()
+    }
+
+    /// Whether it has not been given any packages yet.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.packages.is_none()
+    }
+
+    /// Whether a call that wants `packages` can run on it.
+    pub(crate) fn fits(&self, packages: &Packages) -> bool {
+        self.packages.as_ref().is_none_or(|own| own == packages)
+    }
+
+    /// Gives a fresh runner its packages.
+    async fn enter(&mut self, packages: &Packages) {
+        if !self.is_fresh() {
+            return;
+        }
+        self.packages = Some(packages.clone());
+        let Packages::Environment(environment) = packages else { return };
+        let enter = ToRunner::Enter(environment.layout());
+        if let Err(error) = self.channel.send(&enter, &[]).await {
+            debug!(%error, "cannot write to the runner"); // whoever waits for it sees its end
+        }
     }
 
     /// The process's resident memory now, in bytes, by the kernel's count.

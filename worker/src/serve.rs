@@ -195,7 +195,8 @@ impl Worker {
         let interpreter = Interpreter::find(config).await?;
         info!(python = interpreter.version, concurrency = config.concurrency, "starting runners");
         let log = LogSink::new(config.logs_as_json, std::env::vars());
-        let size = PoolSize { concurrency: config.concurrency, spare: 1, template: true };
+        let size =
+            PoolSize { concurrency: config.concurrency, spare: 1, kept: config.idle_runners, template: true };
         Ok(Arc::new(Self {
             supervisor: Supervisor::start(config, interpreter, size, Some(log)),
             jobs: TaskTracker::new(),

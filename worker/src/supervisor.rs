@@ -10,8 +10,9 @@ use farcall_protocol::{ExecutionType, FunctionRequest};
 use tracing::{Instrument, debug_span, info};
 
 use crate::config::Config;
+use crate::environment::{Environments, Needs, Notices, Packages};
 use crate::interpreter::Interpreter;
-use crate::job::{Job, JobOutcome};
+use crate::job::{Job, JobOutcome, on_one_line};
 use crate::output_log::LogSink;
 use crate::runner::pool::{Pool, PoolHealth, PoolSize, Wish};
 use crate::runner::{Assignment, Factory, Report};
@@ -23,6 +24,7 @@ const MOST_DEAD_RUNNERS: usize = 5;
 #[derive(Debug)]
 pub struct Supervisor {
     pool: Arc<Pool>,
+    environments: Environments,
     fresh: bool,
     max_result_bytes: u64,
     default_timeout: Option<Duration>,
@@ -35,8 +37,10 @@ impl Supervisor {
     /// A supervisor whose runners use `interpreter`. The first runner starts at once. `log` gets what jobs
     /// print, as they print it.
     pub fn start(config: &Config, interpreter: Interpreter, size: PoolSize, log: Option<LogSink>) -> Self {
+        let environments = Environments::new(config, interpreter.clone());
         let factory = Factory::new(config, interpreter);
         Self {
+            environments,
             pool: Pool::start(factory, size, config.max_output_bytes),
             fresh: config.fresh_namespace,
             max_result_bytes: config.max_result_bytes,
@@ -63,16 +67,23 @@ impl Supervisor {
         self.pool.broken().await;
     }
 
-    /// Ends the runners; jobs that still wait for one fail.
+    /// Ends the runners and what is being installed; jobs that still wait for either fail.
     pub async fn stop(&self) {
-        self.pool.close().await;
+        tokio::join!(self.pool.close(), self.environments.close());
     }
 
     async fn run(&self, job: Job) -> JobOutcome {
-        let (wish, timeout) = match FunctionRequest::parse(&job.request) {
-            Ok(request) => (self.wish(&request), seconds(request.timeout)),
+        let (mut wish, timeout, needs) = match FunctionRequest::parse(&job.request) {
+            Ok(request) => (self.wish(&request), seconds(request.timeout), Needs::of(&request)),
             Err(error) => return JobOutcome::Rejected(error),
         };
+        let mut preface = String::new();
+        if let Some(needs) = needs {
+            match self.prepare(&job, &needs).await {
+                Ok((packages, said)) => (wish.packages, preface) = (packages, said),
+                Err(outcome) => return outcome,
+            }
+        }
         let invoke = Invoke {
             id: self.next_invocation.fetch_add(1, Ordering::Relaxed),
             fresh: self.fresh,
@@ -87,6 +98,7 @@ impl Supervisor {
             cancelled: job.cancelled,
             follower: job.follower,
             log: self.log.as_ref().map(|log| log.of_job(&job.id)),
+            preface,
         };
         for _ in 0..MOST_DEAD_RUNNERS {
             let lease = tokio::select! {
@@ -100,11 +112,31 @@ impl Supervisor {
             };
             if let Some(report) = lease.run(assignment.clone()).await {
                 info!(job = job.id, ending = report.ending.name(), "job ended");
+                self.environments.keep(&wish.packages);
                 return JobOutcome::Ran(report);
             }
             info!(job = job.id, "its runner was dead: it goes to another one");
         }
         JobOutcome::Ran(Report::unknown_death())
+    }
+
+    /// Installs what a job needs. Returns the packages it is to see and what was said meanwhile.
+    async fn prepare(&self, job: &Job, needs: &Needs) -> Result<(Packages, String), JobOutcome> {
+        let log = self.log.as_ref().map(|log| log.of_job(&job.id));
+        let notices = Notices::new(log, job.follower.clone());
+        let prepared = tokio::select! {
+            biased;
+            () = job.cancelled.cancelled() => return Err(JobOutcome::CancelledWaiting),
+            prepared = self.environments.prepare(needs, &notices) => prepared,
+        };
+        let said = notices.into_text();
+        match prepared {
+            Ok(packages) => Ok((packages, said)),
+            Err(error) => {
+                info!(job = job.id, error = on_one_line(&*error), "dependencies not installed");
+                Err(JobOutcome::NotInstalled(error, said))
+            }
+        }
     }
 
     fn wish(&self, request: &FunctionRequest<'_>) -> Wish {
@@ -125,6 +157,7 @@ impl Supervisor {
             instance: request.instance_id.clone().filter(|_| is_class),
             source: source.finish(),
             shareable,
+            packages: Packages::Base,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::capture::Capture;
 use crate::channel::{Channel, Frame};
 use crate::invocation::Executor;
 use crate::template::{Forked, fork};
-use crate::{evidence, progress, shared, template};
+use crate::{evidence, progress, python, shared, template};
 
 /// Starts CPython with the given command line and `_farcall_runner` as a built-in module, and returns its
 /// exit code. Called once, by `farcall runner`, after libpython was loaded globally.
@@ -79,7 +79,14 @@ fn remove_if_orphaned(channel: &Channel, scratch: &Path) {
 /// One invocation after another.
 fn serve(py: Python<'_>, channel: &mut Channel, mut executor: Executor) -> PyResult<()> {
     while let Some(Frame { message, body, descriptors }) = channel.receive(py)? {
-        let ToRunner::Invoke(invoke) = message else { continue };
+        let invoke = match message {
+            ToRunner::Invoke(invoke) => invoke,
+            ToRunner::Enter(environment) => {
+                python::enter(py, &environment)?;
+                continue;
+            }
+            _ => continue,
+        };
         if let Some(output) = descriptors.first() {
             executor.use_output(output.as_fd())?;
         }

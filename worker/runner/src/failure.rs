@@ -1,5 +1,7 @@
 //! What went wrong, as text for the client.
 
+mod missing_module;
+
 use farcall_protocol::frame::Outcome;
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
@@ -43,7 +45,11 @@ impl Failure {
     pub(crate) fn raised(py: Python<'_>, error: &PyErr, bare: bool) -> Self {
         let traceback = traceback(py, error);
         let text = if bare { traceback } else { format!("{}\n{traceback}", message(py, error)) };
-        Self { outcome: Outcome::Raised, error: shorten(text) }
+        let mut error_text = shorten(text);
+        if let Some(hint) = missing_module::hint(py, error) {
+            error_text = format!("{error_text}\n{hint}");
+        }
+        Self { outcome: Outcome::Raised, error: error_text }
     }
 }
 

@@ -156,6 +156,39 @@ def _members(value, name):
     return islice(pairs, 1000)
 
 
+def enter_environment(prefix, site_packages):
+    """Makes the packages of the environment in `prefix` importable, before the interpreter's own.
+
+    As if its own `bin/python` had been started, whose children see it, too: `sys.executable` is what
+    `multiprocessing` and most programs start, `PATH` is where console scripts are found, and `PYTHONPATH`
+    is for the console scripts of the packages below.
+    """
+    import os
+    import site
+    import sys
+
+    base = sys.path[:]
+    site.addsitedir(site_packages)
+    added = [path for path in sys.path if path not in base]
+    below = (at for at, path in enumerate(base) if path.endswith(("/site-packages", "/dist-packages")))
+    at = next(below, len(base))
+    sys.path[:] = base[:at] + added + base[at:]
+    sys.prefix = sys.exec_prefix = prefix
+    sys.executable = f"{prefix}/bin/python"
+    if "multiprocessing.spawn" in sys.modules:
+        sys.modules["multiprocessing.spawn"].set_executable(sys.executable)
+
+    provided = {name.partition(".")[0] for name in os.listdir(site_packages)}
+    for name in [name for name in sys.modules if name.partition(".")[0] in provided]:
+        del sys.modules[name]  # imported from below, which the environment has another version of
+
+    path = os.environ.get("PATH", os.defpath)
+    os.environ["PATH"] = f"{prefix}/bin{os.pathsep}{path}"
+    if provided.isdisjoint(sys.stdlib_module_names):  # else they would hide Python's own
+        others = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = site_packages + (os.pathsep + others if others else "")
+
+
 def follow_thread(thread, variable, invocation):
     """Makes `thread`, which is about to start, run in its starter's invocation.
 

@@ -1,5 +1,6 @@
 //! What is better said in Python: a module of helpers, compiled when first needed.
 
+use farcall_protocol::frame::Enter;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -20,6 +21,13 @@ pub(crate) fn helpers(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
         Ok::<_, PyErr>(module.unbind())
     })?;
     Ok(module.bind(py))
+}
+
+/// Puts an environment's packages in front of the interpreter's own.
+pub(crate) fn enter(py: Python<'_>, environment: &Enter) -> PyResult<()> {
+    let Enter { prefix, site_packages } = environment;
+    helpers(py)?.getattr("enter_environment")?.call1((prefix, site_packages))?;
+    Ok(())
 }
 
 fn c_str(text: &'static str) -> &'static std::ffi::CStr {

@@ -16,7 +16,7 @@ use crate::channel::{Channel, Frame};
 use crate::failure::Failure;
 use crate::invocation::{Call, Encoded, Executor, InstanceNote};
 use crate::payload;
-use crate::python::helpers;
+use crate::python::{enter, helpers};
 
 /// Serves the channel until it closes.
 pub(crate) fn serve(py: Python<'_>, channel: Channel, executor: Executor) -> PyResult<()> {
@@ -65,6 +65,7 @@ impl Server {
         match frame {
             None => self.0.event_loop.call_method0(py, "stop").map(drop),
             Some(Frame { message: ToRunner::Invoke(invoke), body, .. }) => self.invoke(py, &invoke, &body),
+            Some(Frame { message: ToRunner::Enter(environment), .. }) => enter(py, &environment),
             Some(Frame { message: ToRunner::Cancel { id }, .. }) => {
                 let task = self.0.tasks.borrow().get(&id).map(|task| task.clone_ref(py));
                 task.map_or(Ok(()), |task| task.call_method0(py, "cancel").map(drop))

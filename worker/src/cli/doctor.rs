@@ -130,7 +130,7 @@ async fn runner(config: &Config, interpreter: Interpreter) -> Vec<Check> {
         request.to_string()
     };
     let version = interpreter.version.clone();
-    let size = PoolSize { concurrency: 1, spare: 0, template: false };
+    let size = PoolSize { concurrency: 1, spare: 0, kept: config.idle_runners, template: false };
     let supervisor = Supervisor::start(config, interpreter, size, None);
     let started = Instant::now();
     let response = supervisor.execute(Job::new("doctor", call("def version(): return 1"))).await;
@@ -194,7 +194,6 @@ fn cache(config: &Config) -> Check {
 }
 
 async fn ask(program: &Path, arguments: &[&str]) -> Result<String, String> {
-    let arguments = arguments.iter().map(Into::into).collect();
-    let command = Subprocess { program: program.to_owned(), arguments, deadline: DEADLINE };
-    command.run().await.map(|finished| finished.stdout).map_err(|error| with_causes(&error))
+    let command = Subprocess::new(program).arguments(arguments).deadline(DEADLINE);
+    command.run().await.map(|output| output.stdout).map_err(|error| with_causes(&error))
 }

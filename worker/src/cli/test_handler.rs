@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::CommandError;
 use super::case::{Case, plain_result};
+use super::progress::ProgressLine;
 use super::terminal::{Terminal, Tone, indent};
 use crate::config::Config;
 use crate::interpreter::Interpreter;
@@ -72,13 +73,13 @@ pub(super) async fn run(
         None => Case::read_all(&options.paths)?,
     };
     let interpreter = Interpreter::find(config).await?;
-    let size = PoolSize { concurrency: 1, spare: 0, template: false };
+    let size = PoolSize { concurrency: 1, spare: 0, kept: config.idle_runners, template: false };
     let supervisor = Supervisor::start(config, interpreter, size, None);
     let started = Instant::now();
     let mut failed = 0;
     for case in &cases {
         let begun = Instant::now();
-        let response = supervisor.execute(Job::new(&*case.name, case.request.clone())).await.into_response();
+        let response = execute(&supervisor, case).await;
         let duration = begun.elapsed();
         let failures = case.check(&response);
         failed += usize::from(!failures.is_empty());
@@ -99,6 +100,18 @@ pub(super) async fn run(
     }
     supervisor.stop().await;
     Ok(u8::from(failed > 0).into())
+}
+
+/// Runs a case; on a terminal, a line tells what is waited for meanwhile.
+async fn execute(supervisor: &Supervisor, case: &Case) -> FunctionResponse {
+    let mut job = Job::new(&*case.name, case.request.clone());
+    let Some((line, follower)) = ProgressLine::begin() else {
+        return supervisor.execute(job).await.into_response();
+    };
+    job.follower = Some(follower);
+    let response = supervisor.execute(job).await.into_response();
+    line.end().await;
+    response
 }
 
 /// A case that has run, on its way to a person.

@@ -29,6 +29,31 @@ pub const VARIABLES: &[Variable] = &[
         description: "What may be kept between starts and thrown away at any time.",
     },
     Variable {
+        name: "FARCALL_CACHE_GB",
+        default: "`20`",
+        description: "Disk space for environments of installed packages, in GiB; beyond it the least recently used go. One that is in use never goes.",
+    },
+    Variable {
+        name: "FARCALL_VOLUME",
+        default: "`/runpod-volume`",
+        description: "A directory that workers share, if it is there: environments are kept in it as archives, so that another worker need not build them again.",
+    },
+    Variable {
+        name: "FARCALL_VOLUME_GB",
+        default: "`20`",
+        description: "Disk space for them on the volume, in GiB.",
+    },
+    Variable {
+        name: "FARCALL_IDLE_RUNNERS",
+        default: "`4`",
+        description: "Idle runners, beyond as many as run at a time, that are kept for calls with other dependencies than the latest. They hold what their code has loaded, GPU memory included: `0` where that is needed for one at a time.",
+    },
+    Variable {
+        name: "FARCALL_INSTALL_TIMEOUT_S",
+        default: "`300`",
+        description: "Seconds that installing what one request needs may take.",
+    },
+    Variable {
         name: "HOST",
         default: "`0.0.0.0` on the platform (`RUNPOD_ENDPOINT_ID` or `RUNPOD_POD_ID` is set), else `127.0.0.1`",
         description: "Address that `farcall serve --mode http` listens on.",

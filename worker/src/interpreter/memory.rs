@@ -9,6 +9,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tracing::debug;
 
@@ -34,7 +35,7 @@ struct Entry {
 /// What is known of the interpreter at `path`, if it has not changed.
 pub(super) fn recall(cache: &Path, path: &Path) -> Option<Interpreter> {
     let fingerprint = fingerprint(path)?;
-    let entry = load(cache)?.entries.remove(path)?;
+    let entry = recall_all(cache)?.entries.remove(path)?;
     let library_is_there = entry.interpreter.libpython.as_ref().is_none_or(|library| library.is_file());
     (entry.fingerprint == fingerprint && library_is_there).then_some(entry.interpreter)
 }
@@ -42,29 +43,37 @@ pub(super) fn recall(cache: &Path, path: &Path) -> Option<Interpreter> {
 /// Keeps what was found out. Best effort: without a writable cache every start asks again.
 pub(super) fn remember(cache: &Path, path: &Path, interpreter: &Interpreter) {
     let Some(fingerprint) = fingerprint(path) else { return };
-    let mut memory = load(cache).unwrap_or_default();
+    let mut memory = recall_all(cache).unwrap_or_default();
     memory.format = FORMAT;
     memory.entries.insert(path.to_owned(), Entry { fingerprint, interpreter: interpreter.clone() });
-    if let Err(error) = store(cache, &memory) {
-        debug!(%error, cache = %cache.display(), "cannot remember the interpreter");
+    store(cache, FILE, &memory);
+}
+
+fn recall_all(cache: &Path) -> Option<Memory> {
+    load(cache, FILE).filter(|memory: &Memory| memory.format == FORMAT)
+}
+
+/// What the file `name` of the cache holds, if it can be understood.
+pub(super) fn load<T: DeserializeOwned>(cache: &Path, name: &str) -> Option<T> {
+    serde_json::from_slice(&fs::read(cache.join(name)).ok()?).ok()
+}
+
+/// Replaces the file `name` of the cache, if it can be written.
+pub(super) fn store(cache: &Path, name: &str, memory: &impl Serialize) {
+    let replace = || -> std::io::Result<()> {
+        fs::create_dir_all(cache)?;
+        let mut file = tempfile::NamedTempFile::new_in(cache)?;
+        serde_json::to_writer(&mut file, memory)?;
+        file.persist(cache.join(name))?;
+        Ok(())
+    };
+    if let Err(error) = replace() {
+        debug!(%error, cache = %cache.display(), name, "cannot remember");
     }
 }
 
-fn load(cache: &Path) -> Option<Memory> {
-    let text = fs::read(cache.join(FILE)).ok()?;
-    serde_json::from_slice::<Memory>(&text).ok().filter(|memory| memory.format == FORMAT)
-}
-
-fn store(cache: &Path, memory: &Memory) -> std::io::Result<()> {
-    fs::create_dir_all(cache)?;
-    let mut file = tempfile::NamedTempFile::new_in(cache)?;
-    serde_json::to_writer(&mut file, memory)?;
-    file.persist(cache.join(FILE))?;
-    Ok(())
-}
-
 /// Identity of the executable and of its virtual environment; `None` for scripts.
-fn fingerprint(path: &Path) -> Option<String> {
+pub(super) fn fingerprint(path: &Path) -> Option<String> {
     let mut magic = [0; 4];
     fs::File::open(path).ok()?.read_exact(&mut magic).ok()?;
     if magic != *b"\x7fELF" {
@@ -84,7 +93,12 @@ mod tests {
     use super::*;
 
     fn interpreter() -> Interpreter {
-        Interpreter { executable: "/usr/bin/python3".into(), version: "3.11.2".into(), libpython: None }
+        Interpreter {
+            executable: "/usr/bin/python3".into(),
+            version: "3.11.2".into(),
+            libpython: None,
+            cache_directory: None,
+        }
     }
 
     #[test]

@@ -23,11 +23,10 @@ say('base_prefix', sys.base_prefix)";
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(super) async fn probe(path: &Path) -> Result<Interpreter, InterpreterError> {
-    let arguments = ["-S", "-E", "-c", QUESTIONS].map(Into::into).to_vec();
-    let command = Subprocess { program: path.to_owned(), arguments, deadline: DEADLINE };
-    let finished =
+    let command = Subprocess::new(path).arguments(["-S", "-E", "-c", QUESTIONS]).deadline(DEADLINE);
+    let output =
         command.run().await.map_err(|source| InterpreterError::Probe { path: path.to_owned(), source })?;
-    judge(path, &finished.stdout)
+    judge(path, &output.stdout)
 }
 
 /// Turns the answers into an interpreter, or into the reason why it cannot be used.
@@ -50,7 +49,7 @@ fn judge(path: &Path, stdout: &str) -> Result<Interpreter, InterpreterError> {
         return Err(InterpreterError::FreeThreaded { path: path.to_owned(), version });
     }
     let executable = answer("executable").map_or_else(|| path.to_owned(), PathBuf::from);
-    Ok(Interpreter { executable, version, libpython: libpython(&answers) })
+    Ok(Interpreter { executable, version, libpython: libpython(&answers), cache_directory: None })
 }
 
 /// The shared library, where the build says it is or where relocated builds (conda, standalone) keep it.

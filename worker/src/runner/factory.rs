@@ -145,6 +145,7 @@ impl Factory {
             scratch,
             settings: self.settings.clone(),
             was_interrupted: false,
+            packages: None,
             needs_new_output: false,
         };
         let scratch = runner.scratch.path().to_string_lossy().into_owned();

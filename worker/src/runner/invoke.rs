@@ -11,6 +11,7 @@ use tracing::debug;
 
 use super::output::CallOutput;
 use super::{Event, Follower, Received, Runner};
+use crate::environment::Packages;
 use crate::job::describe_exit;
 use crate::output_log::OutputLog;
 use crate::process::Exit;
@@ -30,6 +31,8 @@ pub struct Assignment {
     pub follower: Option<Follower>,
     /// Where the worker's log gets its output.
     pub log: Option<OutputLog>,
+    /// What comes before its output in the answer.
+    pub preface: String,
 }
 
 /// How an invocation ended.
@@ -84,15 +87,21 @@ pub struct Death {
 impl Runner {
     /// Runs an assignment. The runner comes back if it is alive. There is no report if it was dead before it
     /// took the assignment: nothing of it has run then.
-    pub async fn invoke(mut self, assignment: Assignment) -> (Option<Self>, Option<Report>) {
-        let Assignment { mut invoke, request, timeout, cancelled, follower, log } = assignment;
+    pub async fn invoke(
+        mut self,
+        assignment: Assignment,
+        packages: &Packages,
+    ) -> (Option<Self>, Option<Report>) {
+        let Assignment { mut invoke, request, timeout, cancelled, follower, log, preface } = assignment;
         let stale = self.output.discard();
         if stale > 0 {
             debug!(bytes = stale, "output between calls dropped");
         }
         let mut output = CallOutput::new(self.settings.max_output_bytes, log, follower);
+        output.begin_with(&preface);
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         invoke.settle = std::mem::take(&mut self.was_interrupted);
+        self.enter(packages).await;
         self.send(&mut invoke, &request).await;
         let mut may_interrupt = !invoke.settle;
         let mut interruption: Option<(Interruption, Instant)> = None;

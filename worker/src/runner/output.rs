@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::{Event, Follower};
 use crate::output_log::OutputLog;
-use buffer::OutputBuffer;
+pub(crate) use buffer::OutputBuffer;
 
 /// Capacity asked for: fewer switches between a chatty runner and the supervisor. Unprivileged users get up
 /// to 1 MiB; where it is refused, the default of 64 KiB works as well.
@@ -161,6 +161,11 @@ impl CallOutput {
     /// Keeps `limit` bytes.
     pub(super) fn new(limit: usize, log: Option<OutputLog>, follower: Option<Follower>) -> Self {
         Self { buffer: OutputBuffer::new(limit), log, follower, cut: Vec::new(), untold: String::new() }
+    }
+
+    /// Puts text in front of the output that everybody but the answer has been told.
+    pub(super) fn begin_with(&mut self, preface: &str) {
+        self.buffer.push(preface.as_bytes());
     }
 
     /// Takes a piece of output.

@@ -1,7 +1,7 @@
 //! The runners of a worker, and who gets which next.
 //!
 //! Requests wait in order of arrival. One that names an instance waits for the runner the instance lives in;
-//! any other takes an idle runner, preferably one that has its source loaded. At most `concurrency` run at a
+//! any other takes an idle runner that has its packages, preferably its source, too, or a fresh one. At most `concurrency` run at a
 //! time; a spare runner stands by to replace one that dies. Runners are forked from a template once there is
 //! one, and started fresh until then.
 //!
@@ -20,8 +20,9 @@ use tracing::{debug, error, info, warn};
 use super::shared::SharedRunner;
 use super::template::Template;
 use super::{Assignment, Ending, Factory, Report, Runner, StartError};
+use crate::environment::Packages;
 pub use queue::Wish;
-use queue::{Grant, Queue};
+use queue::{Grant, Making, Queue, Unwanted};
 
 /// Starts that fail in a row until the worker gives up.
 const MOST_FAILURES: u32 = 5;
@@ -36,6 +37,8 @@ pub struct PoolSize {
     pub concurrency: usize,
     /// Runners beyond that, waiting to replace one that dies.
     pub spare: usize,
+    /// Runners kept idle beyond `concurrency`, for calls that want other packages than the latest.
+    pub kept: usize,
     /// Whether to fork runners from a template.
     pub template: bool,
 }
@@ -96,14 +99,14 @@ impl Pool {
             factory,
             size,
             max_output_bytes,
-            queue: Mutex::new(Queue::new(size.concurrency)),
+            queue: Mutex::new(Queue::new(size)),
             template: tokio::sync::Mutex::new(None),
             broken: CancellationToken::new(),
             closed: CancellationToken::new(),
         });
         // Templates take longer and are in the way of the first request; fresh runners come one at a time
         // until there is one.
-        pool.queue().desired = if size.template { 1 } else { size.concurrency + size.spare };
+        pool.queue().is_full_size = !size.template;
         pool.replenish();
         pool
     }
@@ -147,14 +150,18 @@ impl Pool {
 
     /// Grants what can be granted, and starts what is missing.
     fn dispatch(self: &Arc<Self>) {
-        let needs_shared = {
+        let (wanted_shared, unwanted) = {
             let mut queue = self.queue();
             queue.dispatch();
-            queue.take_need_for_shared()
+            (queue.take_wanted_shared(), queue.take_unwanted())
         };
-        if needs_shared {
+        for Unwanted { runner, instances } in unwanted {
+            debug!(instances, "idle runner dropped: least recently used of too many");
+            tokio::spawn(runner.stop());
+        }
+        for packages in wanted_shared {
             let pool = Arc::clone(self);
-            tokio::spawn(async move { pool.add_shared().await });
+            tokio::spawn(async move { pool.add_shared(packages).await });
         }
         self.replenish();
     }
@@ -176,21 +183,22 @@ impl Pool {
                     self.add_template().await;
                 }
             }
-            Err(failure) => self.note_failure(failure, Role::Exclusive).await,
+            Err(failure) => self.note_failure(failure, Making::Exclusive).await,
         }
     }
 
-    async fn add_shared(self: Arc<Self>) {
+    async fn add_shared(self: Arc<Self>, packages: Packages) {
         match self.make(Role::Shared).await {
-            Ok(runner) => {
-                self.queue().set_shared(SharedRunner::new(runner));
+            Ok(mut runner) => {
+                runner.enter(&packages).await;
+                self.queue().set_shared(&packages, SharedRunner::new(runner));
                 self.dispatch();
             }
-            Err(failure) => self.note_failure(failure, Role::Shared).await,
+            Err(failure) => self.note_failure(failure, Making::Shared(packages)).await,
         }
     }
 
-    async fn note_failure(self: &Arc<Self>, failure: StartError, role: Role) {
+    async fn note_failure(self: &Arc<Self>, failure: StartError, making: Making) {
         warn!(error = %failure, "runner did not start");
         let failures = self.queue().note_failure(failure);
         if failures >= MOST_FAILURES {
@@ -202,7 +210,7 @@ impl Pool {
         let pause = FIRST_PAUSE * 2_u32.pow(failures - 1);
         tokio::select! {
             () = tokio::time::sleep(pause) => {
-                self.queue().may_retry(role);
+                self.queue().may_retry(&making);
                 self.dispatch();
             }
             () = self.closed.cancelled() => {}
@@ -238,7 +246,7 @@ impl Pool {
                 Ok(template) => template.stop().await,
                 Err(error) => warn!(%error, "no runner template: runners start fresh"),
             }
-            self.queue().desired = self.size.concurrency + self.size.spare;
+            self.queue().is_full_size = true;
             self.dispatch();
         })
     }
@@ -257,20 +265,20 @@ impl Lease {
             Some(Grant::Exclusive(member, runner)) => {
                 // While it runs, only the place is held: should this future be dropped, the runner dies.
                 self.grant = Some(Grant::Running(member));
-                let (runner, report) = runner.invoke(assignment).await;
+                let (runner, report) = runner.invoke(assignment, &self.wish.packages).await;
                 self.grant = None;
-                pool.note_instances(&self.wish, report.as_ref(), queue::Place::Runner(member));
+                pool.note_instances(&self.wish, report.as_ref(), &queue::Place::Runner(member));
                 match runner {
                     Some(runner) => pool.give_back(member, Box::new(runner), self.wish.source),
                     None => pool.lose(member),
                 }
                 report
             }
-            Some(Grant::Shared(runner)) => {
-                self.grant = Some(Grant::SharedRunning);
+            Some(Grant::Shared(runner, packages)) => {
+                self.grant = Some(Grant::SharedRunning(packages.clone()));
                 let report = runner.invoke(assignment, pool.max_output_bytes).await;
                 self.grant = None;
-                pool.note_instances(&self.wish, report.as_ref(), queue::Place::Shared);
+                pool.note_instances(&self.wish, report.as_ref(), &queue::Place::Shared(packages));
                 pool.queue().end_shared();
                 pool.dispatch();
                 report
@@ -285,7 +293,7 @@ impl Drop for Lease {
         match self.grant.take() {
             Some(Grant::Exclusive(member, runner)) => self.pool.give_back(member, runner, self.wish.source),
             Some(Grant::Running(member)) => self.pool.lose(member),
-            Some(Grant::Shared(_) | Grant::SharedRunning) => {
+            Some(Grant::Shared(..) | Grant::SharedRunning(_)) => {
                 self.pool.queue().end_shared();
                 self.pool.dispatch();
             }
@@ -311,14 +319,14 @@ impl Pool {
         self.dispatch();
     }
 
-    fn note_instances(&self, wish: &Wish, report: Option<&Report>, place: queue::Place) {
+    fn note_instances(&self, wish: &Wish, report: Option<&Report>, place: &queue::Place) {
         if let Some(Report { ending: Ending::Answered(done, _), .. }) = report {
             if let Some(dropped) = &done.dropped_instance {
                 info!(instance = dropped, "class instance dropped: least recently used of too many");
                 self.queue().forget_instance(dropped);
             }
             if let Some(instance) = &done.instance {
-                self.queue().note_instance(instance.id.clone(), place);
+                self.queue().note_instance(instance.id.clone(), place.clone());
             } else if let Some(id) = &wish.instance {
                 self.queue().unreserve(id);
             }

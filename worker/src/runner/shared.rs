@@ -64,10 +64,11 @@ impl SharedRunner {
 
     /// Runs an assignment beside others. There is no report if the runner was dead before it took it.
     pub(super) async fn invoke(&self, assignment: Assignment, max_output_bytes: usize) -> Option<Report> {
-        let Assignment { invoke, request, timeout, cancelled, follower, log } = assignment;
+        let Assignment { invoke, request, timeout, cancelled, follower, log, preface } = assignment;
         let id = invoke.id;
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        let output = Box::new(CallOutput::new(max_output_bytes, log, follower));
+        let mut output = Box::new(CallOutput::new(max_output_bytes, log, follower));
+        output.begin_with(&preface);
         let (report, mut reported) = oneshot::channel();
         let _ = self.orders.send(Order::Start { invoke, request, output, report });
         let mut interrupted = false;

@@ -183,7 +183,7 @@ impl QueueWorker {
                 let post = match event {
                     Event::Chunk(chunk, body) => (Post::Chunk, chunk_body(&envelopes.add(&chunk, &body))),
                     Event::Progress(value) => (Post::Progress, progress_body(&value)),
-                    Event::Output(_) => continue,
+                    Event::Output(_) | Event::Notice(_) => continue,
                 };
                 let _ = to_post.send(post);
             }

@@ -46,7 +46,9 @@ pub(super) fn stream(running: Running, mut events: mpsc::Receiver<Event>) -> Res
 
 fn encode(event: &Event) -> Bytes {
     match event {
-        Event::Output(text) => format!("event: output\ndata: {}\n\n", json!({"text": text})).into(),
+        Event::Output(text) | Event::Notice(text) => {
+            format!("event: output\ndata: {}\n\n", json!({"text": text})).into()
+        }
         Event::Progress(value) => [b"event: progress\ndata: ".as_slice(), value, b"\n\n"].concat().into(),
         Event::Chunk(chunk, body) => {
             let data = match (chunk.encoding, std::str::from_utf8(body)) {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// The beginning and the end of what was printed; the middle is counted and dropped.
 #[derive(Debug)]
-pub(in crate::runner) struct OutputBuffer {
+pub(crate) struct OutputBuffer {
     head: Vec<u8>,
     tail: VecDeque<u8>,
     half: usize,
@@ -13,11 +13,11 @@ pub(in crate::runner) struct OutputBuffer {
 
 impl OutputBuffer {
     /// A buffer that keeps `limit` bytes.
-    pub(in crate::runner) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self { head: Vec::new(), tail: VecDeque::new(), half: limit / 2, dropped: 0 }
     }
 
-    pub(in crate::runner) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         let (to_head, to_tail) = bytes.split_at(bytes.len().min(self.half.saturating_sub(self.head.len())));
         self.head.extend_from_slice(to_head);
         let kept = &to_tail[to_tail.len().saturating_sub(self.half)..];
@@ -29,7 +29,7 @@ impl OutputBuffer {
     }
 
     /// The text, with bytes that are no UTF-8 replaced and a line where something was left out.
-    pub(in crate::runner) fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         let mut bytes = self.head;
         let whole_tail = Vec::from(self.tail);
         if self.dropped == 0 {
@@ -47,7 +47,7 @@ fn lossy(bytes: &[u8]) -> String {
 }
 
 /// Without the beginning of a character whose end was dropped.
-pub(in crate::runner) fn without_cut_end(bytes: &[u8]) -> &[u8] {
+pub(crate) fn without_cut_end(bytes: &[u8]) -> &[u8] {
     // Judged from where its last character begins: what is before it may be no UTF-8 at all.
     let last =
         (bytes.len().saturating_sub(3)..bytes.len()).rev().find(|&index| !is_continuation(bytes[index]));

@@ -1,14 +1,21 @@
 //! Who waits for a runner, and who gets which: the pool's decisions, without any waiting or starting.
+//!
+//! A runner is fresh until its first call; from then on it has the packages of that call (the interpreter's own,
+//! or an environment's in front of them) and serves only calls that want the same. A fresh one stands by for
+//! calls that find no other, and the least recently used of the others go when there are too many.
+
+mod shared_runners;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use farcall_protocol::frame::Role;
 use tokio::sync::oneshot;
 
-use super::PoolHealth;
+use super::{PoolHealth, PoolSize};
+use crate::environment::Packages;
 use crate::runner::shared::SharedRunner;
 use crate::runner::{Runner, StartError};
+use shared_runners::SharedRunners;
 
 /// Starts that fail in a row until a worker without runners is called unhealthy.
 const FAILING: u32 = 3;
@@ -19,6 +26,8 @@ const REMEMBERED_SOURCES: usize = 32;
 /// What a request would like.
 #[derive(Debug, Clone)]
 pub struct Wish {
+    /// The packages it is to see.
+    pub packages: Packages,
     /// The class instance it is for.
     pub instance: Option<String>,
     /// A hash of its source.
@@ -28,10 +37,19 @@ pub struct Wish {
 }
 
 /// Where a class instance lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Place {
     Runner(u64),
-    Shared,
+    /// The shared runner that has these packages.
+    Shared(Packages),
+}
+
+/// A runner that is being made.
+#[derive(Debug, Clone)]
+pub(super) enum Making {
+    Exclusive,
+    /// The shared one that is to have these packages.
+    Shared(Packages),
 }
 
 /// Where a class instance lives, or is being made.
@@ -49,10 +67,10 @@ pub(super) enum Grant {
     Exclusive(u64, Box<Runner>),
     /// That runner is at work.
     Running(u64),
-    /// A place on the shared runner.
-    Shared(SharedRunner),
+    /// A place on the shared runner that has these packages.
+    Shared(SharedRunner, Packages),
     /// That place is in use.
-    SharedRunning,
+    SharedRunning(Packages),
 }
 
 #[derive(Debug)]
@@ -70,20 +88,26 @@ struct Idle {
     sources: VecDeque<u64>,
 }
 
+/// An idle runner that has to go.
+#[derive(Debug)]
+pub(super) struct Unwanted {
+    pub(super) runner: Box<Runner>,
+    /// Class instances that go with it.
+    pub(super) instances: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct Queue {
-    /// Runners there are to be.
-    pub(super) desired: usize,
-    concurrency: usize,
+    /// Whether there may be more than one runner yet.
+    pub(super) is_full_size: bool,
+    size: PoolSize,
     waiting: VecDeque<Waiter>,
     idle: Vec<Idle>,
     /// Runners at work, with the sources they had loaded before.
     leased: HashMap<u64, VecDeque<u64>>,
     starting: usize,
-    shared: Option<SharedRunner>,
+    shared: SharedRunners,
     shared_running: usize,
-    shared_wanted: bool,
-    shared_starting: bool,
     instances: HashMap<String, Home>,
     next_member: u64,
     failures: u32,
@@ -95,24 +119,22 @@ impl Grant {
     fn place(&self) -> Place {
         match self {
             Self::Exclusive(member, _) | Self::Running(member) => Place::Runner(*member),
-            Self::Shared(_) | Self::SharedRunning => Place::Shared,
+            Self::Shared(_, packages) | Self::SharedRunning(packages) => Place::Shared(packages.clone()),
         }
     }
 }
 
 impl Queue {
-    pub(super) fn new(concurrency: usize) -> Self {
+    pub(super) fn new(size: PoolSize) -> Self {
         Self {
-            desired: 0,
-            concurrency,
+            is_full_size: false,
+            size,
             waiting: VecDeque::new(),
             idle: Vec::new(),
             leased: HashMap::new(),
             starting: 0,
-            shared: None,
+            shared: SharedRunners::new(size.kept + 1),
             shared_running: 0,
-            shared_wanted: false,
-            shared_starting: false,
             instances: HashMap::new(),
             next_member: 1,
             failures: 0,
@@ -133,7 +155,7 @@ impl Queue {
     pub(super) fn dispatch(&mut self) {
         self.lose_dead();
         let mut index = 0;
-        while index < self.waiting.len() && self.leased.len() + self.shared_running < self.concurrency {
+        while index < self.waiting.len() && self.free_places() > 0 {
             if self.waiting[index].grant.is_closed() {
                 self.waiting.remove(index);
                 continue;
@@ -154,18 +176,36 @@ impl Queue {
         }
     }
 
-    /// Whether a shared runner has to be made.
-    pub(super) fn take_need_for_shared(&mut self) -> bool {
-        let needed = std::mem::take(&mut self.shared_wanted) && !self.shared_starting && !self.closed;
-        self.shared_starting |= needed;
-        needed
+    /// The packages of shared runners that have to be made.
+    pub(super) fn take_wanted_shared(&mut self) -> Vec<Packages> {
+        if self.closed { Vec::new() } else { self.shared.take_wanted() }
     }
 
-    /// How many runners have to be made.
+    /// How many exclusive runners have to be made.
     pub(super) fn take_missing(&mut self) -> usize {
-        let missing = self.desired.saturating_sub(self.idle.len() + self.leased.len() + self.starting);
+        if self.closed {
+            return 0;
+        }
+        let fresh = self.idle.iter().filter(|idle| idle.runner.is_fresh()).count();
+        let used = self.leased.len() + self.idle.len() - fresh;
+        let (most, spare) = if self.is_full_size { (self.size.concurrency, self.size.spare) } else { (1, 0) };
+        let wanted = spare + most.saturating_sub(used).max(self.unserved());
+        let missing = wanted.saturating_sub(fresh + self.starting);
         self.starting += missing;
         missing
+    }
+
+    /// Requests that could run at once if there were a fresh runner.
+    fn unserved(&self) -> usize {
+        let takes_any = |waiter: &&Waiter| {
+            let has_home = waiter.wish.instance.as_ref().is_some_and(|id| self.instances.contains_key(id));
+            !has_home && !waiter.wish.shareable
+        };
+        self.waiting.iter().filter(takes_any).take(self.free_places()).count()
+    }
+
+    fn free_places(&self) -> usize {
+        self.size.concurrency.saturating_sub(self.leased.len() + self.shared_running)
     }
 
     /// A runner is ready. Returns whether it is the first ever.
@@ -178,10 +218,11 @@ impl Queue {
         member == 1
     }
 
-    pub(super) fn set_shared(&mut self, runner: SharedRunner) {
-        self.shared_starting = false;
+    pub(super) fn set_shared(&mut self, packages: &Packages, runner: SharedRunner) {
         self.failures = 0;
-        self.shared = Some(runner);
+        if let Some(dropped) = self.shared.set(packages, runner) {
+            self.forget_place(&Place::Shared(dropped));
+        }
     }
 
     /// A runner did not start. Returns how many in a row did not. Until [`Queue::may_retry`] it counts as
@@ -193,10 +234,10 @@ impl Queue {
     }
 
     /// A failed start may be tried again.
-    pub(super) fn may_retry(&mut self, role: Role) {
-        match role {
-            Role::Shared => self.shared_starting = false,
-            Role::Exclusive | Role::Template => self.starting -= 1,
+    pub(super) fn may_retry(&mut self, making: &Making) {
+        match making {
+            Making::Shared(packages) => self.shared.forget(packages),
+            Making::Exclusive => self.starting -= 1,
         }
     }
 
@@ -224,18 +265,29 @@ impl Queue {
         None
     }
 
+    /// Idle runners that have to go, since [`Queue::dispatch`] has given a fresh one out.
+    pub(super) fn take_unwanted(&mut self) -> Vec<Unwanted> {
+        let is_used = |idle: &Idle| !idle.runner.is_fresh();
+        let used = self.leased.len() + self.idle.iter().filter(|idle| is_used(idle)).count();
+        let too_many = used.saturating_sub(self.size.concurrency + self.size.kept);
+        let mut unwanted = Vec::new();
+        for _ in 0..too_many {
+            let Some(oldest) = self.idle.iter().position(is_used) else { break };
+            let Idle { member, runner, .. } = self.idle.remove(oldest);
+            unwanted.push(Unwanted { runner, instances: self.forget_place(&Place::Runner(member)) });
+        }
+        unwanted
+    }
+
     /// A runner is dead. Returns how many class instances went with it.
     pub(super) fn lose(&mut self, member: u64) -> usize {
         self.leased.remove(&member);
-        self.forget_place(Place::Runner(member))
+        self.forget_place(&Place::Runner(member))
     }
 
     pub(super) fn end_shared(&mut self) {
         self.shared_running -= 1;
-        if self.shared.as_ref().is_some_and(SharedRunner::has_ended) {
-            self.shared = None;
-            self.forget_place(Place::Shared);
-        }
+        self.lose_dead();
     }
 
     pub(super) fn note_instance(&mut self, id: String, place: Place) {
@@ -268,9 +320,8 @@ impl Queue {
     /// Nobody gets a runner any more. Returns the idle ones.
     pub(super) fn close(&mut self) -> Vec<Runner> {
         self.closed = true;
-        self.desired = 0;
         self.waiting.clear();
-        self.shared = None;
+        self.shared.clear();
         self.idle.drain(..).map(|idle| *idle.runner).collect()
     }
 
@@ -278,48 +329,46 @@ impl Queue {
     fn choose(&mut self, index: usize) -> Option<Grant> {
         let wish = &self.waiting[index].wish;
         let home = wish.instance.as_ref().and_then(|id| self.instances.get(id));
-        let place = home.map(|home| home.place);
-        match place {
-            Some(Place::Shared) => return self.choose_shared(),
+        match home.map(|home| home.place.clone()) {
+            Some(Place::Shared(packages)) => return self.choose_shared(packages),
             Some(Place::Runner(member)) if self.leased.contains_key(&member) => return None,
             Some(Place::Runner(member)) => {
                 let position = self.idle.iter().position(|idle| idle.member == member)?;
                 return Some(self.take_idle(position));
             }
-            None if wish.shareable => return self.choose_shared(),
+            None if wish.shareable => {
+                let packages = wish.packages.clone();
+                return self.choose_shared(packages);
+            }
             None => {}
         }
-        let source = wish.source;
-        let recency = |idle: &Idle| idle.sources.iter().rposition(|known| *known == source);
-        let fewest = |idle: &Idle| std::cmp::Reverse(idle.sources.len());
-        let best = (0..self.idle.len())
-            .max_by_key(|&at| (recency(&self.idle[at]).is_some(), fewest(&self.idle[at])))?;
+        // The source loaded before all, then the packages; fresh runners last.
+        let rank = |idle: &Idle| {
+            let fewest = std::cmp::Reverse(idle.sources.len());
+            (idle.sources.contains(&wish.source), !idle.runner.is_fresh(), fewest)
+        };
+        let fitting = (0..self.idle.len()).filter(|&at| self.idle[at].runner.fits(&wish.packages));
+        let best = fitting.max_by_key(|&at| rank(&self.idle[at]))?;
         Some(self.take_idle(best))
     }
 
-    fn choose_shared(&mut self) -> Option<Grant> {
-        if self.shared.as_ref().is_some_and(SharedRunner::has_ended) {
-            self.shared = None;
-            self.forget_place(Place::Shared);
-        }
-        let Some(shared) = &self.shared else {
-            self.shared_wanted = true;
-            return None;
-        };
+    fn choose_shared(&mut self, packages: Packages) -> Option<Grant> {
+        let shared_runners::Place::Here(runner) = self.shared.place(&packages) else { return None };
         self.shared_running += 1;
-        Some(Grant::Shared(shared.clone()))
+        Some(Grant::Shared(runner, packages))
     }
 
-    /// Forgets idle runners that have ended: something may kill them at any time.
+    /// Forgets runners that have ended while idle: something may kill them at any time.
     fn lose_dead(&mut self) {
         let dead = self.idle.extract_if(.., |idle| idle.runner.has_ended());
-        for member in dead.map(|idle| idle.member).collect::<Vec<_>>() {
-            self.forget_place(Place::Runner(member));
+        let dead = dead.map(|idle| Place::Runner(idle.member)).collect::<Vec<_>>();
+        for place in dead.into_iter().chain(self.shared.lose_dead().into_iter().map(Place::Shared)) {
+            self.forget_place(&place);
         }
     }
 
     fn take_idle(&mut self, position: usize) -> Grant {
-        let Idle { member, runner, sources } = self.idle.swap_remove(position);
+        let Idle { member, runner, sources } = self.idle.remove(position);
         self.leased.insert(member, sources);
         Grant::Exclusive(member, runner)
     }
@@ -334,9 +383,9 @@ impl Queue {
         }
     }
 
-    fn forget_place(&mut self, place: Place) -> usize {
+    fn forget_place(&mut self, place: &Place) -> usize {
         let before = self.instances.len();
-        self.instances.retain(|_, home| home.place != place);
+        self.instances.retain(|_, home| home.place != *place);
         before - self.instances.len()
     }
 }
