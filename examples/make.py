@@ -63,9 +63,11 @@ class FunctionExample(Example):
     """Calls a function."""
 
     function: str
+    dependencies: Sequence[str] = ()
 
     def target(self, code: str) -> dict[str, object]:
-        return {"function_name": self.function, "function_code": code}
+        target: dict[str, object] = {"function_name": self.function, "function_code": code}
+        return target | ({"dependencies": list(self.dependencies)} if self.dependencies else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +177,15 @@ EXAMPLES: list[Example] = [
             "error_contains": ["there is no 'sofa' here", "left = STOCK[item] - amount", "direct cause"],
             "stdout_contains": "reserving 1 x sofa",
         },
+    ),
+    FunctionExample(
+        name="09-dependencies",
+        source="humane.py",
+        function="describe",
+        dependencies=["cloudpickle", "humanize==4.12.3"],
+        encoding="json",
+        args=[{"model.safetensors": 4_900_000_000, "tokenizer.json": 17_000}],
+        expect={"result": ["model.safetensors: 4.9 GB", "tokenizer.json: 17.0 kB"]},
     ),
 ]
 
