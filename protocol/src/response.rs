@@ -6,6 +6,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+/// Results from this size on are sent from where they are; a smaller one is copied faster than it is looked
+/// after. In bytes.
+const WORTH_A_PIECE: usize = 64 << 10;
+
 /// The answer to one request. Field names are the wire's.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -48,6 +52,25 @@ impl FunctionResponse {
     /// The response as JSON. The result, which may be megabytes of base64, is copied without being parsed.
     pub fn to_json(&self) -> Vec<u8> {
         self.write(true)
+    }
+
+    /// The response as JSON, in pieces to be sent one after another: a large result is one of them, not copied.
+    pub fn into_json_pieces(mut self) -> Vec<Vec<u8>> {
+        let is_large = |length: usize| length >= WORTH_A_PIECE;
+        let result = self.result.take_if(|text| is_large(text.len()) && is_plain(text));
+        let json = self.json_result.take_if(|json| result.is_none() && is_large(json.get().len()));
+        let mut head = self.to_json();
+        let (field, value, quote) = match (result, json) {
+            (Some(text), _) => (",\"result\":", text, "\""),
+            (None, Some(json)) => (",\"json_result\":", Box::<str>::from(json).into_string(), ""),
+            (None, None) => return vec![head],
+        };
+        // Nothing that a user wrote comes before it.
+        let start = head.windows(field.len()).position(|window| window == field.as_bytes());
+        let mut tail = head.split_off(start.expect("every field is written") + field.len());
+        head.extend_from_slice(quote.as_bytes());
+        tail.splice(.."null".len(), quote.bytes());
+        vec![head, value.into_bytes(), tail]
     }
 
     /// The response as the `output` of a queue job: without `error`, which travels beside it. Clients of the
@@ -122,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_of_writing_agree() {
+    fn all_ways_of_writing_agree() {
         let responses = [
             FunctionResponse { success: true, result: Some("gAROLg==".into()), ..Default::default() },
             FunctionResponse {
@@ -135,9 +158,17 @@ mod tests {
                 result: Some("needs \"escapes\" é".into()),
                 ..Default::default()
             },
+            FunctionResponse { result: Some("A".repeat(WORTH_A_PIECE)), ..Default::default() },
+            FunctionResponse { result: Some("é".repeat(WORTH_A_PIECE)), ..Default::default() },
+            FunctionResponse {
+                json_result: RawValue::from_string(format!("[{}1]", "1, ".repeat(WORTH_A_PIECE))).ok(),
+                stdout: Some(",\"result\":null".into()),
+                ..Default::default()
+            },
             FunctionResponse::failure("no"),
         ];
         for response in responses {
+            assert_eq!(response.clone().into_json_pieces().concat(), response.to_json());
             assert_eq!(response.to_json(), serde_json::to_vec(&response).unwrap());
             let mut output: serde_json::Value = serde_json::from_slice(&response.to_output_json()).unwrap();
             output["error"] = response.error.clone().into();

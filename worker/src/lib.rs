@@ -14,6 +14,7 @@ pub mod interpreter;
 pub mod job;
 pub mod output_log;
 pub mod process;
+mod rest;
 pub mod runner;
 pub mod serve;
 pub mod subprocess;

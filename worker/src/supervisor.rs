@@ -14,8 +14,9 @@ use crate::environment::{Environments, Needs, Notices, Packages};
 use crate::interpreter::Interpreter;
 use crate::job::{Job, JobOutcome, on_one_line};
 use crate::output_log::LogSink;
+use crate::rest::Rest;
 use crate::runner::pool::{Pool, PoolHealth, PoolSize, Wish};
-use crate::runner::{Assignment, Factory, Report};
+use crate::runner::{Assignment, Ending, Factory, Report};
 
 /// Runners found dead before they took a job, until it is answered as if they had died of it.
 const MOST_DEAD_RUNNERS: usize = 5;
@@ -31,12 +32,14 @@ pub struct Supervisor {
     concurrency: usize,
     log: Option<LogSink>,
     next_invocation: AtomicU64,
+    rest: Rest,
 }
 
 impl Supervisor {
     /// A supervisor whose runners use `interpreter`. The first runner starts at once. `log` gets what jobs
     /// print, as they print it.
     pub fn start(config: &Config, interpreter: Interpreter, size: PoolSize, log: Option<LogSink>) -> Self {
+        farcall_heap::keep_freed();
         let environments = Environments::new(config, interpreter.clone());
         let factory = Factory::new(config, interpreter);
         Self {
@@ -48,13 +51,21 @@ impl Supervisor {
             concurrency: size.concurrency,
             log,
             next_invocation: AtomicU64::new(1),
+            rest: Rest::default(),
         }
     }
 
     /// Runs one job to its end, whatever that is. When this returns, its runner is free or replaced.
     pub async fn execute(&self, job: Job) -> JobOutcome {
         let span = debug_span!("job", id = job.id);
-        self.run(job).instrument(span).await
+        let request_bytes = job.request.len();
+        let outcome = self.run(job).instrument(span).await;
+        let result_bytes = match &outcome {
+            JobOutcome::Ran(Report { ending: Ending::Answered(_, body), .. }) => body.len(),
+            _ => 0,
+        };
+        self.rest.after(request_bytes.max(result_bytes));
+        outcome
     }
 
     /// How the worker's runners are doing.

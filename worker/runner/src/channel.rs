@@ -32,6 +32,8 @@ const WATCH_STACK: usize = 64 << 10;
 pub(crate) struct Channel {
     stream: UnixStream,
     sender: Sender,
+    /// A large message has come: its memory is free by now, and goes if nothing follows.
+    holds_memory: bool,
 }
 
 /// The sending half, for any thread.
@@ -58,7 +60,7 @@ impl Channel {
     fn new(socket: BorrowedFd<'_>) -> io::Result<Self> {
         let stream = UnixStream::from(out_of_the_way(socket)?);
         let sender = Sender(Arc::new(Mutex::new(stream.try_clone()?)));
-        Ok(Self { stream, sender })
+        Ok(Self { stream, sender, holds_memory: false })
     }
 
     /// Goes on with another socket: a forked runner has its own.
@@ -119,6 +121,9 @@ impl Channel {
     }
 
     fn read_frame(&mut self) -> io::Result<Option<Frame>> {
+        if std::mem::take(&mut self.holds_memory) && self.is_quiet() {
+            farcall_heap::give_back();
+        }
         let mut prelude = [0; PRELUDE_BYTES];
         let mut descriptors = Vec::new();
         let mut filled = 0;
@@ -132,6 +137,7 @@ impl Channel {
         let prelude = Prelude::decode(prelude).map_err(invalid_data)?;
         let message = codec::decode_header(&self.read_bytes(prelude.header)?).map_err(invalid_data)?;
         let body = self.read_bytes(prelude.body)?;
+        self.holds_memory = body.len() >= farcall_heap::LARGE;
         Ok(Some(Frame { message, body, descriptors }))
     }
 
@@ -140,6 +146,13 @@ impl Channel {
         let mut bytes = Vec::with_capacity(length);
         let read = (&mut self.stream).take(length as u64).read_to_end(&mut bytes)?;
         if read == length { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// Whether nothing comes for a while.
+    fn is_quiet(&self) -> bool {
+        let mut readable = [PollFd::new(&self.stream, PollFlags::IN)];
+        let rest = rustix::time::Timespec::try_from(farcall_heap::REST).ok();
+        poll(&mut readable, rest.as_ref()).is_ok_and(|ready| ready == 0)
     }
 }
 

@@ -38,6 +38,7 @@ mod _farcall_runner {
 /// Serves the supervisor on standard input until it closes the channel.
 #[pyfunction]
 fn main(py: Python<'_>) -> PyResult<()> {
+    farcall_heap::keep_freed();
     let mut channel = Channel::take_standard_input()?;
     make_interruptible(py)?;
     py.import("sys")?.setattr("argv", PyList::new(py, ["farcall"])?)?;

@@ -91,20 +91,16 @@ fn unpickling_hint(py: Python<'_>, error: &PyErr) -> String {
 /// Decodes a JSON string of base64 straight into a Python `bytes`. Line breaks are tolerated: `base64` of
 /// coreutils writes them.
 fn decode_base64<'py>(py: Python<'py>, json: &str) -> Option<Bound<'py, PyBytes>> {
-    let unescaped: String;
-    let text = match serde_json::from_str::<&str>(json) {
-        Ok(text) => text,
-        Err(_) => {
-            unescaped = serde_json::from_str(json).ok()?;
-            &unescaped
-        }
-    };
-    let compact: Vec<u8>;
-    let mut encoded = text.as_bytes();
-    if STANDARD.check(encoded).is_err() {
-        compact = encoded.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        encoded = &compact;
-    }
+    // As it stands: base64 has no character that JSON escapes, and what has one is no base64.
+    let quoted = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'))?;
+    decode_plain(py, quoted.as_bytes()).or_else(|| {
+        let text = serde_json::from_str::<String>(json).ok()?;
+        let compact = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<_>>();
+        decode_plain(py, &compact)
+    })
+}
+
+fn decode_plain<'py>(py: Python<'py>, encoded: &[u8]) -> Option<Bound<'py, PyBytes>> {
     let length = STANDARD.decoded_length(encoded).ok()?;
     let decode = |buffer: &mut [u8]| {
         let out = base64_simd::Out::from_slice(buffer);

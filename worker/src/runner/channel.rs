@@ -4,22 +4,22 @@
 //! whenever the runner takes a message in, for nothing, once a call. What does not fit the socket's buffer is
 //! waited for with a registration of its own.
 
+mod incoming;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 
-use bytes::{Buf, Bytes, BytesMut};
-use farcall_protocol::codec::{self, CodecError, PRELUDE_BYTES, Prelude};
+use bytes::{Buf, Bytes};
+use farcall_protocol::codec::{self, CodecError};
 use farcall_protocol::frame::{FromRunner, ToRunner};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::{Receiver, Sender};
 
-/// Room asked for at least before each read.
-const READ_AHEAD: usize = 4096;
+use incoming::Incoming;
 
 /// Frames to and from one runner.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Channel {
     /// Of tokio's types, the one that reads a descriptor and asks for nothing else. It is no pipe, but reading
     /// is the same.
     socket: Receiver,
-    received: BytesMut,
+    incoming: Incoming,
     left_unread: bool,
 }
 
@@ -46,7 +46,7 @@ impl Channel {
     pub(super) fn new(stream: StdUnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let socket = Receiver::from_owned_fd_unchecked(stream.into())?;
-        Ok(Self { socket, received: BytesMut::new(), left_unread: false })
+        Ok(Self { socket, incoming: Incoming::default(), left_unread: false })
     }
 
     /// Sends a message without a body that fits the socket's buffer.
@@ -89,12 +89,10 @@ impl Channel {
     /// The next message and its body. Cancel-safe: what has arrived so far stays in the channel.
     pub(super) async fn receive(&mut self) -> Result<(FromRunner, Vec<u8>), ChannelError> {
         loop {
-            let missing = match self.take_frame()? {
-                Frame::Complete(message, body) => return Ok((message, body)),
-                Frame::Missing(bytes) => bytes,
-            };
-            self.received.reserve(missing.max(READ_AHEAD));
-            let read = self.socket.read_buf(&mut self.received).await;
+            if let Some(message) = self.incoming.take()? {
+                return Ok(message);
+            }
+            let read = self.incoming.read(&self.socket).await;
             if self.note(read)? == 0 {
                 return Err(ChannelError::Closed);
             }
@@ -107,16 +105,14 @@ impl Channel {
         outgoing: &mut VecDeque<Bytes>,
     ) -> Result<(FromRunner, Vec<u8>), ChannelError> {
         loop {
-            let missing = match self.take_frame()? {
-                Frame::Complete(message, body) => return Ok((message, body)),
-                Frame::Missing(bytes) => bytes,
-            };
-            self.received.reserve(missing.max(READ_AHEAD));
+            if let Some(message) = self.incoming.take()? {
+                return Ok(message);
+            }
             while outgoing.front().is_some_and(Bytes::is_empty) {
                 outgoing.pop_front();
             }
             let result = tokio::select! {
-                read = read_some(&self.socket, &mut self.received) => read.map(|length| length == 0),
+                read = self.incoming.read(&self.socket) => read.map(|length| length == 0),
                 written = write_front(self.socket.as_fd(), outgoing) => written.map(|()| false),
             };
             if self.note(result)? {
@@ -143,32 +139,6 @@ impl Channel {
         use io::ErrorKind::{BrokenPipe, ConnectionReset};
 
         result.inspect_err(|error| self.left_unread |= matches!(error.kind(), BrokenPipe | ConnectionReset))
-    }
-
-    fn take_frame(&mut self) -> Result<Frame, CodecError> {
-        let Some(prelude) = self.received.first_chunk::<PRELUDE_BYTES>() else {
-            return Ok(Frame::Missing(PRELUDE_BYTES));
-        };
-        let prelude = Prelude::decode(*prelude)?;
-        let length = PRELUDE_BYTES + prelude.header + prelude.body;
-        if self.received.len() < length {
-            return Ok(Frame::Missing(length - self.received.len()));
-        }
-        let mut frame = self.received.split_to(length);
-        frame.advance(PRELUDE_BYTES);
-        let message = codec::decode_header(&frame.split_to(prelude.header))?;
-        Ok(Frame::Complete(message, frame.into()))
-    }
-}
-
-/// Cancel-safe: reading does not wait.
-async fn read_some(socket: &Receiver, received: &mut BytesMut) -> io::Result<usize> {
-    loop {
-        socket.readable().await?;
-        match socket.try_read_buf(received) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => return result,
-        }
     }
 }
 
@@ -217,9 +187,4 @@ fn send_with_descriptors(
     let fits = ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
     debug_assert!(fits, "at most two descriptors are sent");
     sendmsg(socket, &[IoSlice::new(head)], &mut ancillary, SendFlags::NOSIGNAL)
-}
-
-enum Frame {
-    Complete(FromRunner, Vec<u8>),
-    Missing(usize),
 }

@@ -1,7 +1,11 @@
 //! `POST /execute`: a `FunctionRequest` in, a `FunctionResponse` or a stream of events out.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -11,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use farcall_protocol::{FunctionRequest, RequestError};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Frame, SizeHint};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -43,7 +48,7 @@ async fn accept(worker: &Arc<Worker>, request: Request) -> Result<Response, Http
     }
     let (parts, body) = request.into_parts();
     let timeout = timeout(&parts.headers)?;
-    let body = read(body, worker.max_body_bytes).await?;
+    let body = read(body, &parts.headers, worker.max_body_bytes).await?;
     let wants_events = parts
         .headers
         .get_all(header::ACCEPT)
@@ -61,14 +66,14 @@ async fn accept(worker: &Arc<Worker>, request: Request) -> Result<Response, Http
         job.stream = true;
         return Ok(stream(Running::start(worker, job, Some(follower)), events));
     }
-    let body = Running::start(worker, job, None).answer().await?;
-    Ok(json_response(StatusCode::OK, Body::from(body)))
+    let answer = Running::start(worker, job, None).answer().await?;
+    Ok(json_response(StatusCode::OK, body_of(answer)))
 }
 
 /// A job of a client that waits for it. Dropping this cancels the job, if the worker is set to.
 #[derive(Debug)]
 pub(super) struct Running {
-    answer: oneshot::Receiver<Result<Vec<u8>, HttpError>>,
+    answer: oneshot::Receiver<Result<Vec<Vec<u8>>, HttpError>>,
     cancel: Option<DropGuard>,
 }
 
@@ -85,26 +90,60 @@ impl Running {
                 JobOutcome::Rejected(error) if error.is_not_json() => {
                     Err(HttpError::NotJson(error.to_string()))
                 }
-                outcome => Ok(outcome.into_response().to_json()),
+                outcome => Ok(outcome.into_response().into_json_pieces()),
             };
             let _ = sender.send(answer);
         });
         Self { answer, cancel: worker.cancel_on_disconnect.then(|| CancellationToken::drop_guard(cancelled)) }
     }
 
-    /// Waits for the answer: a `FunctionResponse` as JSON, unless the request was none.
-    pub(super) async fn answer(mut self) -> Result<Vec<u8>, HttpError> {
+    /// Waits for the answer: a `FunctionResponse` as JSON, in pieces, unless the request was none.
+    pub(super) async fn answer(mut self) -> Result<Vec<Vec<u8>>, HttpError> {
         let answer = (&mut self.answer).await.unwrap_or(Err(HttpError::Draining));
         self.cancel.take().map(DropGuard::disarm);
         answer
     }
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, HttpError> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(HttpError::TooLarge(limit)),
-        Err(error) => Err(HttpError::Unreadable(error.to_string())),
+/// A body in one piece, which is read into memory that is there from the beginning.
+async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, HttpError> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let mut whole = Vec::with_capacity(announced.unwrap_or(0).min(limit));
+    let mut body = Limited::new(body, limit);
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => frame.data_ref().into_iter().for_each(|data| whole.extend_from_slice(data)),
+            Err(error) if error.is::<LengthLimitError>() => return Err(HttpError::TooLarge(limit)),
+            Err(error) => return Err(HttpError::Unreadable(error.to_string())),
+        }
+    }
+    Ok(whole.into())
+}
+
+/// A body of pieces whose length is known.
+fn body_of(mut pieces: Vec<Vec<u8>>) -> Body {
+    if pieces.len() == 1 {
+        return Body::from(pieces.swap_remove(0));
+    }
+    Body::new(Pieces(pieces.into_iter().map(Bytes::from).collect()))
+}
+
+/// Sent one after another.
+struct Pieces(VecDeque<Bytes>);
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.iter().map(|piece| piece.len() as u64).sum())
     }
 }
 

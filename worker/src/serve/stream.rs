@@ -37,8 +37,13 @@ pub(super) fn stream(running: Running, mut events: mpsc::Receiver<Event>) -> Res
             answer = running.answer() => answer.unwrap_or_default(),
             () = sender.closed() => return,
         };
-        let _ =
-            sender.send(Ok([b"event: result\ndata: ".as_slice(), &answer, b"\n\n"].concat().into())).await;
+        let answer = answer.into_iter().map(Bytes::from);
+        let (start, end) = ("event: result\ndata: ".into(), "\n\n".into());
+        for piece in [start].into_iter().chain(answer).chain([end]) {
+            if sender.send(Ok(piece)).await.is_err() {
+                return;
+            }
+        }
     });
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
     (headers, Body::from_stream(ReceiverStream::new(body))).into_response()
