@@ -224,3 +224,28 @@ def f():
     assert_eq!(answer.value(), json!([false, 1, 2, "utf-8", true, false, false, "<stdout>"]));
     assert_eq!(answer.output(), "bytes\nview\na\nb\n");
 }
+
+#[test]
+fn the_streams_write_like_any_text_stream() {
+    let code = "\
+import io, sys
+def f():
+    out = sys.stdout
+    counts = [out.write('é'), out.write('\\ud800'), out.write('€\\n'), out.write('')]
+    out.writelines(['1', '2\\n', '3'])
+    print('|', end='', flush=True)
+    io.TextIOWrapper.write(out, '4\\n')
+    out.buffer.write(b'5\\n')
+    try:
+        out.write(b'6')
+    except TypeError as error:
+        print(error, isinstance(out, io.TextIOWrapper))
+    print('7', end='')
+    out.reconfigure(encoding='latin-1')
+    print('\\xe9', out.encoding)
+    return counts";
+    let answer = Farcall::new().answer(&function("f", code));
+    assert_eq!(answer.value(), json!([1, 1, 2, 0]));
+    let written = "é\\ud800€\n12\n3|4\n5\nwrite() argument must be str, not bytes True\n7\u{fffd} latin-1\n";
+    assert_eq!(answer.output(), written);
+}

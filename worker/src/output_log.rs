@@ -5,17 +5,18 @@
 //! that are named as secrets are masked. A log that nobody reads holds no call up: lines are dropped and
 //! counted.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use aho_corasick::AhoCorasick;
-use serde_json::json;
+use serde::Serialize;
 
-/// Lines that may wait to be written.
-const WAITING_LINES: usize = 4096;
+/// Text that may wait to be written, in bytes.
+const WAITING_BYTES: usize = 4 << 20;
 
 /// Text that is written without gathering more of it: a pipe's default capacity.
 const WRITTEN_BYTES: usize = 64 << 10;
@@ -35,10 +36,33 @@ pub struct LogSink(Arc<Sink>);
 
 #[derive(Debug)]
 struct Sink {
-    lines: SyncSender<String>,
-    dropped: Arc<AtomicU64>,
+    lines: Sender<Lines>,
+    backlog: Arc<Backlog>,
     secrets: Option<AhoCorasick>,
     as_json: bool,
+}
+
+/// What has not been written yet.
+#[derive(Debug, Default)]
+struct Backlog {
+    waiting_bytes: AtomicUsize,
+    dropped_lines: AtomicU64,
+}
+
+/// Lines as they are written, gathered from a piece of output.
+#[derive(Debug, Default)]
+struct Lines {
+    text: String,
+    count: u64,
+}
+
+/// A line on the platform.
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    #[serde(rename = "requestId")]
+    job: &'a str,
+    message: &'a str,
+    level: &'static str,
 }
 
 /// The lines of one call.
@@ -52,13 +76,13 @@ pub struct OutputLog {
 impl LogSink {
     /// Writes lines to standard output; `environment` tells the secrets to mask.
     pub fn new(as_json: bool, environment: impl Iterator<Item = (String, String)>) -> Self {
-        let (lines, waiting) = sync_channel(WAITING_LINES);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&dropped);
+        let (lines, waiting) = channel();
+        let backlog = Arc::<Backlog>::default();
+        let written = Arc::clone(&backlog);
         // A thread of its own: standard output may block for as long as its reader likes.
         let writer = thread::Builder::new().name("farcall-log".to_owned());
-        let _ = writer.spawn(move || write_lines(&waiting, &counted));
-        Self(Arc::new(Sink { lines, dropped, secrets: secrets(environment), as_json }))
+        let _ = writer.spawn(move || write_lines(&waiting, &written));
+        Self(Arc::new(Sink { lines, backlog, secrets: secrets(environment), as_json }))
     }
 
     /// The log of one job.
@@ -66,20 +90,32 @@ impl LogSink {
         OutputLog { sink: self.clone(), job: job.to_owned(), line: String::new() }
     }
 
-    fn write(&self, job: &str, line: &str) {
-        let Sink { lines, dropped, secrets, as_json } = &*self.0;
+    fn add(&self, lines: &mut Lines, job: &str, line: &str) {
+        let Sink { secrets, as_json, .. } = &*self.0;
         let masked = match secrets {
-            Some(secrets) => secrets.replace_all(line, &vec!["********"; secrets.patterns_len()]),
-            None => line.to_owned(),
+            Some(secrets) => Cow::Owned(secrets.replace_all(line, &vec!["********"; secrets.patterns_len()])),
+            None => Cow::Borrowed(line),
         };
-        let line = shorten(&masked);
-        let text = if *as_json {
-            json!({"requestId": job, "message": line, "level": "INFO"}).to_string()
+        let message = &*shorten(&masked);
+        let Lines { text, count } = lines;
+        if *as_json {
+            let line = JsonLine { job, message, level: "INFO" };
+            text.push_str(&serde_json::to_string(&line).expect("strings always serialise"));
         } else {
-            format!("{job} | {line}")
-        };
-        if lines.try_send(text).is_err() {
-            dropped.fetch_add(1, Ordering::Relaxed);
+            text.extend([job, " | ", message]);
+        }
+        text.push('\n');
+        *count += 1;
+    }
+
+    fn send(&self, lines: Lines) {
+        let Sink { lines: sender, backlog, .. } = &*self.0;
+        let bytes = lines.text.len();
+        if backlog.waiting_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > WAITING_BYTES {
+            backlog.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            backlog.dropped_lines.fetch_add(lines.count, Ordering::Relaxed);
+        } else if bytes > 0 {
+            let _ = sender.send(lines); // without a thread to take it, there is no log
         }
     }
 }
@@ -87,39 +123,40 @@ impl LogSink {
 impl OutputLog {
     /// Takes a piece of output; whole lines are written.
     pub fn push(&mut self, text: &str) {
+        let mut lines = Lines::default();
         for piece in text.split_inclusive('\n') {
-            self.line.push_str(piece);
-            if piece.ends_with('\n') {
-                let line = std::mem::take(&mut self.line);
-                self.sink.write(&self.job, line.trim_end_matches(['\n', '\r']));
-            } else if self.line.len() > 2 * LONGEST_LINE {
-                // A progress bar or binary data: it is cut anyway.
-                let line = std::mem::take(&mut self.line);
-                self.sink.write(&self.job, &line);
+            // A line that is whole as it comes needs no copy.
+            let begun = std::mem::take(&mut self.line);
+            let line = if begun.is_empty() { Cow::Borrowed(piece) } else { Cow::Owned(begun + piece) };
+            // A progress bar or binary data is cut anyway.
+            if piece.ends_with('\n') || line.len() > 2 * LONGEST_LINE {
+                self.sink.add(&mut lines, &self.job, line.trim_end_matches(['\n', '\r']));
+            } else {
+                self.line = line.into_owned();
             }
         }
+        self.sink.send(lines);
     }
 
     /// The output is over: a last line without an end is written, too.
     pub fn end(&mut self) {
         if !self.line.is_empty() {
-            let line = std::mem::take(&mut self.line);
-            self.sink.write(&self.job, &line);
+            self.push("\n");
         }
     }
 }
 
-fn write_lines(lines: &Receiver<String>, dropped: &AtomicU64) {
+fn write_lines(waiting: &Receiver<Lines>, backlog: &Backlog) {
     let mut text = String::new();
-    while let Ok(line) = lines.recv() {
-        let missing = dropped.swap(0, Ordering::Relaxed);
+    while let Ok(first) = waiting.recv() {
+        let missing = backlog.dropped_lines.swap(0, Ordering::Relaxed);
         if missing > 0 {
             text = format!("[farcall: {missing} lines left out here: the log is not read fast enough]\n");
         }
         // What waits goes in one write: a write for each line is most of what a chatty call costs.
-        for line in std::iter::once(line).chain(lines.try_iter()) {
-            text.push_str(&line);
-            text.push('\n');
+        for lines in std::iter::once(first).chain(waiting.try_iter()) {
+            text.push_str(&lines.text);
+            backlog.waiting_bytes.fetch_sub(lines.text.len(), Ordering::Relaxed);
             if text.len() > WRITTEN_BYTES {
                 break;
             }
@@ -144,13 +181,13 @@ fn secrets(environment: impl Iterator<Item = (String, String)>) -> Option<AhoCor
 }
 
 /// The platform's log keeps 4 KiB of a line; the end is worth as much as the beginning.
-fn shorten(line: &str) -> String {
+fn shorten(line: &str) -> Cow<'_, str> {
     if line.len() <= LONGEST_LINE {
-        return line.to_owned();
+        return line.into();
     }
     let half = LONGEST_LINE / 2;
     let (head, tail) = (line.floor_char_boundary(half), line.ceil_char_boundary(line.len() - half));
-    format!("{} [... {} bytes ...] {}", &line[..head], tail - head, &line[tail..])
+    format!("{} [... {} bytes ...] {}", &line[..head], tail - head, &line[tail..]).into()
 }
 
 #[cfg(test)]

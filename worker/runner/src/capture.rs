@@ -12,6 +12,7 @@ mod attribution;
 mod burst;
 mod hooks;
 mod stream;
+mod text;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,8 +26,9 @@ use rustix::fs::fstat;
 use crate::channel::{Sender, out_of_the_way};
 use attribution::{Attribution, ThreadStart};
 use burst::{Burst, Target};
-use hooks::{AuditHook, ExplicitFlush, FlushHook, ResetHook};
+use hooks::{AuditHook, FlushHook, ResetHook};
 use stream::{RawStream, Stream};
+use text::TextWriter;
 
 /// Set by C's `fork` in this process, whoever calls it.
 static HAS_FORKED: AtomicBool = AtomicBool::new(false);
@@ -169,11 +171,7 @@ impl Capture {
         let wrapper = py.import("_io")?.getattr("TextIOWrapper")?;
         let text = wrapper.call((raw,), Some(&options))?;
         text.setattr("mode", "w")?;
-        let flush_text = wrapper.getattr("flush")?.unbind();
-        text.setattr(
-            "flush",
-            ExplicitFlush { capture: self.clone(), flush_text, text: text.clone().unbind() },
-        )?;
+        TextWriter::install(&text, self.clone(), stream.descriptor)?;
         let sys = py.import("sys")?;
         sys.setattr(stream.name, &text)?;
         sys.setattr(stream.original, &text)

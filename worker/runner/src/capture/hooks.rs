@@ -14,24 +14,6 @@ use crate::channel::Sender;
 const PROCESS_EVENTS: [&str; 5] =
     ["subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "os.forkpty"];
 
-/// `flush` of a standard stream, called by somebody who means it. Python's own flush after each line goes to
-/// the binary layer alone, and does not end a burst.
-#[pyclass(frozen)]
-pub(super) struct ExplicitFlush {
-    pub(super) capture: Capture,
-    pub(super) flush_text: Py<PyAny>,
-    pub(super) text: Py<PyAny>,
-}
-
-#[pymethods]
-impl ExplicitFlush {
-    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
-        self.flush_text.call1(py, (&self.text,))?;
-        self.capture.flush_burst(py);
-        Ok(())
-    }
-}
-
 /// Before a fork: the child must not write what the parent has gathered.
 #[pyclass(frozen)]
 pub(super) struct FlushHook(pub(super) Capture);

@@ -13,7 +13,7 @@ pub(super) struct Stream {
     /// The name of the original in `sys`.
     pub(super) original: &'static str,
     bracketed: &'static str,
-    descriptor: i32,
+    pub(super) descriptor: i32,
 }
 
 impl Stream {
