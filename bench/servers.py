@@ -160,6 +160,8 @@ def servers(options: Options) -> list[Server]:
                 "FARCALL_PYTHON": str(options.python),
                 "FARCALL_CACHE_DIR": str(options.directory / "cache"),
             },
+            # Not here: code that is run could import what is beside this file.
+            directory=options.directory,
         ),
         Server(
             f"coglet {version(options.coglet, 'coglet')}",

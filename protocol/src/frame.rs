@@ -15,7 +15,9 @@ pub const STACKS_FILE: &str = "stacks.txt";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToRunner {
-    /// First of all: where and how to work. Answered by [`FromRunner::Ready`].
+    /// First of all: where and how to work. Answered by [`FromRunner::Ready`]. Two descriptors may come with
+    /// it, as with [`ToRunner::Fork`]: then the process forks at once, and says [`FromRunner::Forked`] first. What
+    /// it forks waits for a setup of its own.
     Setup(Setup),
     /// Put an environment's packages in front of the interpreter's own, for good. Comes before the first
     /// invocation, and is not answered.
@@ -30,7 +32,10 @@ pub enum ToRunner {
     },
     /// Fork a runner. Two descriptors come with it: the new runner's channel and its output pipe. Answered by
     /// [`FromRunner::Forked`]; the new runner waits for its own [`ToRunner::Setup`].
-    Fork,
+    Fork {
+        /// It is likely to run asynchronous code: what that needs is to be there.
+        asynchronous: bool,
+    },
 }
 
 /// What a runner process is there for.
@@ -88,9 +93,9 @@ pub struct Invoke {
 pub enum FromRunner {
     /// The interpreter is up and waits for work.
     Ready(Ready),
-    /// A template has forked a runner; or, without a process id, it could not.
+    /// A process has been forked; or, without a process id, it could not be.
     Forked {
-        /// The new runner.
+        /// The new process.
         pid: Option<u32>,
     },
     /// No interrupt of an earlier invocation is pending any more, as [`Invoke::settle`] asks.

@@ -74,6 +74,13 @@ impl WorkerOptions {
         self.with("PYTHONPATH", &directory.display().to_string())
     }
 
+    /// Puts a file into its working directory.
+    #[must_use]
+    pub fn with_file(self, name: &str, content: &str) -> Self {
+        std::fs::write(self.directory.path().join(name), content).expect("the directory is writable");
+        self
+    }
+
     /// Starts it and waits until it is ready.
     #[track_caller]
     pub fn start(self) -> Worker {

@@ -34,7 +34,7 @@ use crate::environment::Packages;
 use crate::process::Process;
 use channel::Channel;
 use evidence::Evidence;
-pub use factory::{Factory, StartError};
+pub use factory::{Factory, Sprout, StartError};
 pub use invoke::{Assignment, Death, Ending, Interruption, Report};
 use limits::Limits;
 pub(crate) use output::OutputBuffer;

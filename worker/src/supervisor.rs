@@ -161,12 +161,12 @@ impl Supervisor {
         let mut source = DefaultHasher::new();
         (code, &request.modules).hash(&mut source);
         // Files shipped along are importable by one call at a time only.
-        let shareable = self.concurrency > 1
-            && request.modules.is_empty()
-            && name.is_some_and(|name| defines_asynchronous(code, name));
+        let asynchronous = name.is_some_and(|name| defines_asynchronous(code, name));
+        let shareable = self.concurrency > 1 && request.modules.is_empty() && asynchronous;
         Wish {
             instance: request.instance_id.clone().filter(|_| is_class),
             source: source.finish(),
+            asynchronous,
             shareable,
             packages: Packages::Base,
         }

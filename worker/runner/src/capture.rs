@@ -133,9 +133,14 @@ impl Capture {
         *current = out_of_the_way(pipe)?;
         rustix::stdio::dup2_stdout(&*current)?;
         rustix::stdio::dup2_stderr(&*current)?;
+        self.forget_processes();
+        Ok(())
+    }
+
+    /// Of what was started so far, nothing holds the output pipe.
+    pub(crate) fn forget_processes(&self) {
         self.0.has_spawned.store(false, Ordering::Relaxed);
         HAS_FORKED.store(false, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Undoes what earlier user code has done to the streams and their descriptors: closed, replaced, or

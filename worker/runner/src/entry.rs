@@ -43,14 +43,15 @@ fn main(py: Python<'_>) -> PyResult<()> {
     make_interruptible(py)?;
     py.import("sys")?.setattr("argv", PyList::new(py, ["farcall"])?)?;
     let capture = Capture::install(py, channel.sender())?;
-    let mut setup = receive_setup(py, &mut channel)?;
+    let Some(mut setup) = receive_setup(py, &mut channel, &capture)? else { return Ok(()) };
     if setup.role == Role::Template {
         let served = serve_as_template(py, &mut channel, &capture);
         if !matches!(served, Ok(true)) {
             remove_if_orphaned(&channel, Path::new(&setup.scratch));
             return served.map(drop);
         }
-        setup = receive_setup(py, &mut channel)?;
+        let Some(of_runner) = receive_setup(py, &mut channel, &capture)? else { return Ok(()) };
+        setup = of_runner;
     }
     let scratch = Path::new(&setup.scratch);
     channel.watch_for_orphanhood(scratch)?;
@@ -102,17 +103,27 @@ fn serve_as_template(py: Python<'_>, channel: &mut Channel, capture: &Capture) -
     template::prepare(py)?;
     send_ready(py, channel)?;
     while let Some(Frame { message, descriptors, .. }) = channel.receive(py)? {
-        if message == ToRunner::Fork && matches!(fork(py, channel, capture, descriptors)?, Forked::Runner) {
+        let ToRunner::Fork { asynchronous } = message else { continue };
+        if asynchronous {
+            template::prepare_asynchronous(py)?;
+        }
+        if matches!(fork(py, channel, capture, descriptors)?, Forked::Child) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn receive_setup(py: Python<'_>, channel: &mut Channel) -> PyResult<Setup> {
-    match channel.receive(py)? {
-        Some(Frame { message: ToRunner::Setup(setup), .. }) => Ok(setup),
-        _ => Err(PyRuntimeError::new_err("the supervisor did not begin with a setup frame")),
+/// The setup of this process, or of the one it forks; `None` where the supervisor has gone.
+fn receive_setup(py: Python<'_>, channel: &mut Channel, capture: &Capture) -> PyResult<Option<Setup>> {
+    loop {
+        let Some(Frame { message, descriptors, .. }) = channel.receive(py)? else { return Ok(None) };
+        let ToRunner::Setup(setup) = message else {
+            return Err(PyRuntimeError::new_err("the supervisor did not begin with a setup frame"));
+        };
+        if descriptors.is_empty() || matches!(fork(py, channel, capture, descriptors)?, Forked::Parent) {
+            return Ok(Some(setup));
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! A template: a process that has done its imports and waits, single-threaded, to be forked.
 //!
+//! It is itself forked from the first runner, before that has done anything: the two share what an interpreter
+//! is made of.
+//!
 //! A forked runner is ready in a tenth of the time a new interpreter takes, and shares the template's memory.
 //! It is forked twice: the process between ends at once, so that the supervisor adopts the runner and sees its
 //! end itself, and the template keeps no children.
@@ -8,6 +11,7 @@ use std::{fs, io};
 
 use farcall_protocol::frame::FromRunner;
 use pyo3::prelude::*;
+use pyo3::types::PySlice;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, waitpid};
@@ -16,26 +20,41 @@ use crate::capture::Capture;
 use crate::channel::Channel;
 
 /// What most calls import sooner or later. Nothing here starts a thread.
-const IMPORTS: [&str; 8] = [
-    "pickle",
-    "json",
-    "asyncio",
-    "inspect",
-    "traceback",
-    "threading",
-    "logging",
-    "concurrent.futures.thread",
-];
+const IMPORTS: [&str; 7] =
+    ["pickle", "json", "inspect", "traceback", "threading", "logging", "concurrent.futures.thread"];
+
+/// What asynchronous calls import. With OpenSSL, which comes with it, it is as much memory as all the others.
+const ASYNCHRONOUS_IMPORTS: [&str; 1] = ["asyncio"];
+
+/// Imports what any call may need.
+pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
+    crate::python::helpers(py)?;
+    // Not part of Python: without it, results that need it fail with a text that says so.
+    import(py, &IMPORTS, &["cloudpickle"])
+}
+
+/// Imports what asynchronous calls need, too, unless that was done before.
+pub(crate) fn prepare_asynchronous(py: Python<'_>) -> PyResult<()> {
+    let loaded = py.import("sys")?.getattr("modules")?;
+    if loaded.contains(ASYNCHRONOUS_IMPORTS[0])? { Ok(()) } else { import(py, &ASYNCHRONOUS_IMPORTS, &[]) }
+}
 
 /// Imports, and moves everything that exists out of the garbage collector's sight: a collection in a forked
 /// runner would otherwise copy every page it looks at.
-pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
-    for module in IMPORTS {
-        py.import(module)?;
+fn import(py: Python<'_>, modules: &[&str], optional: &[&str]) -> PyResult<()> {
+    // Not from the working directory: a `queue.py` there would take the place of Python's.
+    let path = py.import("sys")?.getattr("path")?;
+    let whole = path.call_method0("copy")?;
+    while path.contains("")? {
+        path.call_method1("remove", ("",))?;
     }
-    // Not part of Python: without it, results that need it fail with a text that says so.
-    let _ = py.import("cloudpickle");
-    crate::python::helpers(py)?;
+    for module in modules {
+        py.import(*module)?;
+    }
+    for module in optional {
+        let _ = py.import(*module);
+    }
+    path.set_item(PySlice::full(py), whole)?;
     let gc = py.import("gc")?;
     gc.call_method0("collect")?;
     gc.call_method0("freeze")?;
@@ -44,13 +63,13 @@ pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
 
 /// Which of the two processes this is after [`fork`].
 pub(crate) enum Forked {
-    /// The template, which goes on waiting.
-    Template,
-    /// The new runner, which has a channel of its own now.
-    Runner,
+    /// The one that was there.
+    Parent,
+    /// The new one, which has a channel of its own now.
+    Child,
 }
 
-/// Forks a runner with the channel and the output pipe that came with the request.
+/// Forks a process with the channel and the output pipe that came with the request.
 pub(crate) fn fork(
     py: Python<'_>,
     channel: &mut Channel,
@@ -59,7 +78,7 @@ pub(crate) fn fork(
 ) -> PyResult<Forked> {
     let refuse = |channel: &Channel| {
         channel.sender().send(&FromRunner::Forked { pid: None }, &[])?;
-        Ok(Forked::Template)
+        Ok(Forked::Parent)
     };
     let Ok([socket, output]) = <[OwnedFd; 2]>::try_from(descriptors) else { return refuse(channel) };
     if !is_single_threaded() {
@@ -70,12 +89,13 @@ pub(crate) fn fork(
             channel.replace(socket.as_fd())?;
             rustix::process::setpgid(None, None).map_err(io::Error::from)?;
             capture.use_pipe(output.as_fd())?;
-            Ok(Forked::Runner)
+            Ok(Forked::Child)
         }
         Fork::Parent(pid) => {
             let pid = pid.map(|pid| pid.as_raw_nonzero().get().cast_unsigned());
+            capture.forget_processes(); // the new one has an output of its own
             py.detach(|| channel.sender().send(&FromRunner::Forked { pid }, &[]))?;
-            Ok(Forked::Template)
+            Ok(Forked::Parent)
         }
     }
 }

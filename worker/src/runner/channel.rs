@@ -49,10 +49,10 @@ impl Channel {
         Ok(Self { socket, incoming: Incoming::default(), left_unread: false })
     }
 
-    /// Sends a message without a body that fits the socket's buffer.
-    pub(super) fn send_now(&mut self, message: &ToRunner) -> io::Result<()> {
+    /// Sends a message without a body that fits the socket's buffer, and descriptors that come with it.
+    pub(super) fn send_now(&mut self, message: &ToRunner, descriptors: &[&OwnedFd]) -> io::Result<()> {
         let head = codec::encode_head(message, 0).map_err(io::Error::other)?;
-        let sent = rustix::io::write(&self.socket, &head)?;
+        let sent = send_with_descriptors(self.socket.as_fd(), &head, descriptors)?;
         if sent == head.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
@@ -184,7 +184,7 @@ fn send_with_descriptors(
     let descriptors: Vec<_> = descriptors.iter().map(|descriptor| descriptor.as_fd()).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let fits = ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let fits = descriptors.is_empty() || ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
     debug_assert!(fits, "at most two descriptors are sent");
     sendmsg(socket, &[IoSlice::new(head)], &mut ancillary, SendFlags::NOSIGNAL)
 }

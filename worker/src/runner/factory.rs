@@ -1,25 +1,24 @@
 //! Making runners: a fresh process, or a fork of a template.
 
+mod starting;
+
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use farcall_protocol::frame::{FromRunner, Role, Setup, ToRunner};
-use tempfile::TempDir;
+use farcall_protocol::frame::{Role, Setup, ToRunner};
 use tracing::debug;
 
-use super::channel::Channel;
 use super::evidence::Evidence;
 use super::limits::{LimitSettings, Limits};
-use super::output::{CallOutput, OutputPipe};
 use super::template::Template;
-use super::{Received, Runner, Settings};
+use super::{Runner, Settings};
 use crate::config::Config;
 use crate::interpreter::Interpreter;
-use crate::job::describe_exit;
 use crate::process::Process;
+pub use starting::Sprout;
+pub(super) use starting::TheirEnds;
+use starting::{Connection, Starting};
 
 /// What is needed to make runners of one interpreter.
 #[derive(Debug, Clone)]
@@ -70,20 +69,6 @@ pub enum StartError {
     NoFork,
 }
 
-/// What the supervisor keeps of a runner besides its process.
-struct Parts {
-    channel: Channel,
-    output: OutputPipe,
-    scratch: TempDir,
-}
-
-/// Both ends of what connects a runner to the supervisor.
-struct Connection {
-    parts: Parts,
-    their_socket: OwnedFd,
-    their_output: OwnedFd,
-}
-
 impl Factory {
     /// Runners of `interpreter`, with the limits of `config`.
     pub fn new(config: &Config, interpreter: Interpreter) -> Self {
@@ -104,40 +89,71 @@ impl Factory {
 
     /// Starts a process of its own; it becomes ready while the caller does something else.
     pub fn start(&self, role: Role) -> Result<Starting, StartError> {
-        let Connection { parts, their_socket, their_output } = Connection::new()?;
-        let system = |doing| move |source: io::Error| StartError::System { doing, source };
-        let second = their_output.try_clone().map_err(system("make its output pipe"))?;
-        let mut command = self.command().map_err(system("find this program's own file"))?;
-        command
-            // Standard input is the one descriptor that can be handed over without a race or `unsafe`.
-            .stdin(Stdio::from(their_socket))
-            .stdout(Stdio::from(their_output))
-            .stderr(Stdio::from(second));
-        let process = Process::spawn(&mut command).map_err(system("start the process"))?;
-        drop(command); // it holds copies of the runner's descriptors
-        self.set_up(role, process, parts)
+        let (process, connection) = self.spawn()?;
+        self.set_up(role, process, connection, None)
     }
 
-    /// Forks a template.
-    pub async fn fork(&self, template: &mut Template, role: Role) -> Result<Starting, StartError> {
-        let connection = Connection::new()?;
-        let process = template.fork(&connection.their_socket, &connection.their_output).await?;
-        let Connection { parts, .. } = connection;
-        self.set_up(role, process, parts)
+    /// Starts the first runner, which forks a [`Sprout`] before it does anything else.
+    pub fn start_first(&self) -> Result<Starting, StartError> {
+        let (process, connection) = self.spawn()?;
+        let (sprouts, theirs) = Connection::new()?;
+        self.set_up(Role::Exclusive, process, connection, Some((sprouts, theirs)))
     }
 
-    /// Starts a template and waits until it can be forked.
-    pub async fn start_template(&self) -> Result<Template, StartError> {
+    /// Forks a template. `asynchronous` says what the runner is likely to run.
+    pub async fn fork(
+        &self,
+        template: &mut Template,
+        role: Role,
+        asynchronous: bool,
+    ) -> Result<Starting, StartError> {
+        let (connection, theirs) = Connection::new()?;
+        let process = template.fork(&theirs, asynchronous).await?;
+        self.set_up(role, process, connection, None)
+    }
+
+    /// Makes a template, and waits until it can be forked.
+    pub async fn start_template(&self, sprout: Option<Sprout>) -> Result<Template, StartError> {
+        if let Some(Sprout { process, connection }) = sprout {
+            match self.set_up(Role::Template, process, connection, None)?.ready().await {
+                Ok(runner) => return Ok(Template::new(runner)),
+                Err(error) => debug!(%error, "the template forked from the first runner is lost"),
+            }
+        }
         self.start(Role::Template)?.ready().await.map(Template::new)
     }
 
-    fn set_up(&self, role: Role, process: Process, parts: Parts) -> Result<Starting, StartError> {
-        let Parts { channel, output, scratch } = parts;
-        let own = process.own(scratch.path());
-        own.map_err(|source| StartError::System { doing: "wait for it", source })?;
+    fn spawn(&self) -> Result<(Process, Connection), StartError> {
+        let (connection, TheirEnds { socket, output }) = Connection::new()?;
+        let system = |doing| move |source: io::Error| StartError::System { doing, source };
+        let second = output.try_clone().map_err(system("make its output pipe"))?;
+        let mut command = self.command().map_err(system("find this program's own file"))?;
+        command
+            // Standard input is the one descriptor that can be handed over without a race or `unsafe`.
+            .stdin(Stdio::from(socket))
+            .stdout(Stdio::from(output))
+            .stderr(Stdio::from(second));
+        let process = Process::spawn(&mut command).map_err(system("start the process"))?;
+        Ok((process, connection)) // and drop the command, which holds copies of the runner's descriptors
+    }
+
+    fn set_up(
+        &self,
+        role: Role,
+        process: Process,
+        connection: Connection,
+        sprout: Option<(Connection, TheirEnds)>,
+    ) -> Result<Starting, StartError> {
+        let system = |doing| move |source: io::Error| StartError::System { doing, source };
+        let scratch = tempfile::Builder::new().prefix("farcall-").tempdir();
+        let scratch = scratch.map_err(system("make a directory for it"))?;
+        process.own(scratch.path()).map_err(system("wait for it"))?;
         let limits = if role == Role::Template { LimitSettings::default() } else { self.limits };
+        // A sprout would inherit the limits of what forks it: that gets them afterwards.
+        let first_limits = if sprout.is_some() { LimitSettings::default() } else { limits };
+        let Connection { channel, output } = connection;
         let mut runner = Runner {
-            limits: Limits::apply(limits, process.pid()),
+            limits: Limits::apply(first_limits, process.pid()),
             evidence: Evidence::new(scratch.path()),
             process,
             channel,
@@ -149,14 +165,16 @@ impl Factory {
             needs_new_output: false,
         };
         let scratch = runner.scratch.path().to_string_lossy().into_owned();
-        let setup = Setup { role, scratch, max_instances: self.max_instances };
+        let setup = ToRunner::Setup(Setup { role, scratch, max_instances: self.max_instances });
+        let (sprout, theirs) = sprout.unzip();
+        let descriptors = theirs.as_ref().map_or(Vec::new(), |theirs| vec![&theirs.socket, &theirs.output]);
         // Far smaller than a socket buffer: it goes at once, and is there when the runner looks.
-        match runner.channel.send_now(&ToRunner::Setup(setup)) {
+        match runner.channel.send_now(&setup, &descriptors) {
             // It has died already: `ready` tells how, and what it said.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            sent => sent.map_err(|source| StartError::System { doing: "use its channel", source })?,
+            sent => sent.map_err(system("use its channel"))?,
         }
-        Ok(Starting { runner, timeout: self.start_timeout })
+        Ok(Starting { runner, timeout: self.start_timeout, sprout, limits })
     }
 
     fn command(&self) -> io::Result<Command> {
@@ -177,52 +195,5 @@ impl Factory {
             // Not for user code.
             .env_remove("FARCALL_API_KEY");
         Ok(command)
-    }
-}
-
-impl Connection {
-    fn new() -> Result<Self, StartError> {
-        let system = |doing| move |source: io::Error| StartError::System { doing, source };
-        let scratch = tempfile::Builder::new().prefix("farcall-").tempdir();
-        let (ours, theirs) = UnixStream::pair().map_err(system("make its channel"))?;
-        let (output, their_output) = OutputPipe::new().map_err(system("make its output pipe"))?;
-        let parts = Parts {
-            scratch: scratch.map_err(system("make a directory for it"))?,
-            channel: Channel::new(ours).map_err(system("use its channel"))?,
-            output,
-        };
-        Ok(Self { parts, their_socket: theirs.into(), their_output })
-    }
-}
-
-/// A runner that is not ready yet.
-#[derive(Debug)]
-pub struct Starting {
-    runner: Runner,
-    timeout: Duration,
-}
-
-impl Starting {
-    /// Waits until the runner is ready.
-    pub async fn ready(mut self) -> Result<Runner, StartError> {
-        let mut output = CallOutput::new(self.runner.settings.max_output_bytes, None, None);
-        let received = tokio::time::timeout(self.timeout, self.runner.receive(&mut output)).await;
-        let failure = match received {
-            Ok(Received::Frame(FromRunner::Ready(ready), _)) => {
-                debug!(python = ready.python_version, "runner is ready");
-                return Ok(self.runner);
-            }
-            Ok(Received::Frame(..)) => {
-                StartError::Ended { status: "it spoke out of turn".to_owned(), output: output.into_text() }
-            }
-            Ok(Received::Ended) => {
-                let exit = self.runner.process.ended();
-                let status = exit.map_or_else(|| "unknown".to_owned(), |exit| describe_exit(exit.status));
-                StartError::Ended { status, output: output.into_text() }
-            }
-            Err(_) => StartError::TimedOut { timeout: self.timeout, output: output.into_text() },
-        };
-        self.runner.kill().await;
-        Err(failure)
     }
 }

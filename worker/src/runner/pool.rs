@@ -9,6 +9,7 @@
 
 mod queue;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use tracing::{debug, error, info, warn};
 
 use super::shared::SharedRunner;
 use super::template::Template;
-use super::{Assignment, Ending, Factory, Report, Runner, StartError};
+use super::{Assignment, Ending, Factory, Report, Runner, Sprout, StartError};
 use crate::environment::Packages;
 pub use queue::Wish;
 use queue::{Grant, Making, Queue, Unwanted};
@@ -61,6 +62,11 @@ pub struct Pool {
     size: PoolSize,
     max_output_bytes: usize,
     queue: Mutex<Queue>,
+    /// Whether the first runner was started, and what it has forked for a template to be made of.
+    has_started: AtomicBool,
+    sprout: Mutex<Option<Sprout>>,
+    /// Asynchronous code has come.
+    asynchronous: AtomicBool,
     /// Held while forking. `None` until there is a template, and again if it can no longer fork.
     template: tokio::sync::Mutex<Option<Template>>,
     /// Set when runners cannot be kept alive.
@@ -100,6 +106,9 @@ impl Pool {
             size,
             max_output_bytes,
             queue: Mutex::new(Queue::new(size)),
+            has_started: AtomicBool::new(false),
+            asynchronous: AtomicBool::new(false),
+            sprout: Mutex::default(),
             template: tokio::sync::Mutex::new(None),
             broken: CancellationToken::new(),
             closed: CancellationToken::new(),
@@ -113,6 +122,9 @@ impl Pool {
 
     /// Waits for a runner, in order of arrival. Dropping the future gives up the place.
     pub async fn lease(self: &Arc<Self>, wish: Wish) -> Result<Lease, Arc<StartError>> {
+        if wish.asynchronous {
+            self.asynchronous.store(true, Ordering::Relaxed);
+        }
         let (sender, granted) = oneshot::channel();
         let waiting = self.queue().enter(wish.clone(), sender);
         let mut place = WaitingPlace { pool: Arc::clone(self), wish, granted };
@@ -138,6 +150,7 @@ impl Pool {
     pub async fn close(&self) {
         self.closed.cancel();
         let runners = self.queue().close();
+        drop(self.sprout().take());
         let template = self.template.lock().await.take();
         let stops = runners.into_iter().map(|runner| tokio::spawn(runner.stop())).collect::<Vec<_>>();
         if let Some(template) = template {
@@ -221,7 +234,8 @@ impl Pool {
     async fn make(self: &Arc<Self>, role: Role) -> Result<Runner, StartError> {
         let mut template = self.template.lock().await;
         if let Some(forkable) = template.as_mut() {
-            match self.factory.fork(forkable, role).await {
+            let asynchronous = role == Role::Shared || self.asynchronous.load(Ordering::Relaxed);
+            match self.factory.fork(forkable, role, asynchronous).await {
                 Ok(starting) => {
                     drop(template);
                     return starting.ready().await;
@@ -235,13 +249,20 @@ impl Pool {
             }
         }
         drop(template);
-        self.factory.start(role)?.ready().await
+        let is_first = role == Role::Exclusive && !self.has_started.swap(true, Ordering::Relaxed);
+        if !is_first || !self.size.template {
+            return self.factory.start(role)?.ready().await;
+        }
+        let (runner, sprout) = self.factory.start_first()?.ready_with_sprout().await?;
+        *self.sprout() = sprout;
+        Ok(runner)
     }
 
     fn add_template(self: Arc<Self>) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
         // Boxed: making a runner may lead to making a template, whose loss leads here.
         Box::pin(async move {
-            match self.factory.start_template().await {
+            let sprout = self.sprout().take();
+            match self.factory.start_template(sprout).await {
                 Ok(template) if !self.closed.is_cancelled() => *self.template.lock().await = Some(template),
                 Ok(template) => template.stop().await,
                 Err(error) => warn!(%error, "no runner template: runners start fresh"),
@@ -249,6 +270,10 @@ impl Pool {
             self.queue().is_full_size = true;
             self.dispatch();
         })
+    }
+
+    fn sprout(&self) -> MutexGuard<'_, Option<Sprout>> {
+        self.sprout.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

@@ -1,10 +1,9 @@
 //! A runner template: forked instead of starting a new interpreter.
 
-use std::os::fd::OwnedFd;
-
 use farcall_protocol::frame::{FromRunner, ToRunner};
 use rustix::process::Pid;
 
+use super::factory::TheirEnds;
 use super::output::CallOutput;
 use super::{Received, Runner, StartError};
 use crate::process::Process;
@@ -23,9 +22,16 @@ impl Template {
         Self { runner }
     }
 
-    /// Forks it. The new process has the given socket as its channel and the pipe as its output.
-    pub(super) async fn fork(&mut self, socket: &OwnedFd, output: &OwnedFd) -> Result<Process, StartError> {
-        let sent = self.runner.channel.send_with(&ToRunner::Fork, &[], &[socket, output]).await;
+    /// Forks it. The new process has the given ends of a connection, and is ready for asynchronous code if it is
+    /// to be.
+    pub(super) async fn fork(
+        &mut self,
+        theirs: &TheirEnds,
+        asynchronous: bool,
+    ) -> Result<Process, StartError> {
+        let descriptors = [&theirs.socket, &theirs.output];
+        let message = ToRunner::Fork { asynchronous };
+        let sent = self.runner.channel.send_with(&message, &[], &descriptors).await;
         sent.map_err(|_| StartError::NoFork)?;
         let mut printed = CallOutput::new(KEPT_OUTPUT, None, None);
         match self.runner.receive(&mut printed).await {

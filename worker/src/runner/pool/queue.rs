@@ -32,6 +32,8 @@ pub struct Wish {
     pub instance: Option<String>,
     /// A hash of its source.
     pub source: u64,
+    /// Its code is asynchronous, as it seems.
+    pub asynchronous: bool,
     /// It may share a runner with others: asynchronous code, in a worker that runs several at a time.
     pub shareable: bool,
 }
