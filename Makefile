@@ -8,6 +8,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 # What `make test-handler` runs.
 PATHS ?= examples
+# How long `make soak` runs, in seconds.
+SOAK_S ?= 3600
 # More arguments for `make bench`, such as BENCH="--runs 50".
 BENCH ?=
 
@@ -45,6 +47,12 @@ test: .venv ## Run every test
 		cargo install --locked cargo-nextest@$(NEXTEST_VERSION); }
 	cargo build --package farcall --package farcall-runner
 	FARCALL_TEST_PYTHON=$(VENV)/bin/python cargo nextest run --workspace
+
+# In the release profile: an hour of debug assertions finds nothing that a minute does not.
+.PHONY: soak
+soak: .venv ## Run a mixed load for SOAK_S seconds (an hour): every call answered, memory and files flat
+	FARCALL_TEST_PYTHON=$(VENV)/bin/python FARCALL_SOAK_S=$(SOAK_S) \
+		cargo test --release --package e2e --test serve_soak -- --nocapture
 
 # The tests that need these environments make them where they are missing; `make test` runs them, too.
 .PHONY: test-clients
