@@ -116,6 +116,11 @@ pub enum FromRunner {
         /// The invocation that printed.
         id: u64,
     },
+    /// An asynchronous invocation is about to be interrupted. Body: where its task waits.
+    Waits {
+        /// The invocation.
+        id: u64,
+    },
     /// An invocation ended. Body: the encoded result, if there is one.
     Done(Done),
 }

@@ -20,6 +20,7 @@ pub struct WorkerOptions {
     directory: TempDir,
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
+    launcher: Vec<String>,
 }
 
 /// A running worker.
@@ -39,7 +40,7 @@ impl WorkerOptions {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("the temporary directory is writable");
         let arguments = ["--port", "0"].map(str::to_owned).into();
-        Self { directory, variables: Vec::new(), arguments }
+        Self { directory, variables: Vec::new(), arguments, launcher: Vec::new() }
             .with("FARCALL_PYTHON", &Python::under_test().path().display().to_string())
     }
 
@@ -74,6 +75,13 @@ impl WorkerOptions {
         self.with("PYTHONPATH", &directory.display().to_string())
     }
 
+    /// Has it started by a command that becomes it.
+    #[must_use]
+    pub fn launched_by(mut self, command: &[&str]) -> Self {
+        self.launcher = command.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// Puts a file into its working directory.
     #[must_use]
     pub fn with_file(self, name: &str, content: &str) -> Self {
@@ -103,11 +111,17 @@ impl WorkerOptions {
     /// Starts it without waiting for anything.
     #[track_caller]
     pub fn spawn(self) -> Worker {
-        let Self { directory, variables, arguments } = self;
+        let Self { directory, variables, arguments, mut launcher } = self;
         let temporary = directory.path().join("tmp");
         std::fs::create_dir(&temporary).expect("the directory is writable");
-        let mut command = Command::new(binary());
-        command.args(["serve", "--mode", "http"]).args(arguments).current_dir(directory.path()).env_clear();
+        launcher.push(binary().display().to_string());
+        let mut command = Command::new(&launcher[0]);
+        command
+            .args(&launcher[1..])
+            .args(["serve", "--mode", "http"])
+            .args(arguments)
+            .current_dir(directory.path())
+            .env_clear();
         for name in ["PATH", "HOME", "LANG"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);

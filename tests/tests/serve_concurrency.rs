@@ -229,7 +229,8 @@ async def f(me):
     let good = worker.begin(function("f", &code).args(json!(["good"])));
     worker.await_file("good");
     let error = worker.error(&function("f", &code).args(json!(["slow"])).with("timeout", 0.1));
-    assert!(error.starts_with("the call timed out after 0.1 s"), "{error}");
+    assert!(error.starts_with("the call timed out after 0.1 s\nTask (most recent call first):\n"), "{error}");
+    assert!(error.contains("f.py\", line 4 in f\n"), "{error}");
     assert!(!good.is_answered());
     worker.touch("go");
     let pid = value(&good.answer())[1].clone();

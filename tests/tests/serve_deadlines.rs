@@ -41,6 +41,30 @@ fn at_the_deadline_the_answer_tells_where_the_call_hung() {
 }
 
 #[test]
+fn at_the_deadline_the_answer_tells_what_the_coroutine_waited_for() {
+    let code = "\
+import asyncio
+async def innermost():
+    await asyncio.sleep(600)
+async def inner():
+    await innermost()
+async def f():
+    await asyncio.gather(asyncio.sleep(0), asyncio.create_task(inner()))";
+    for concurrency in ["1", "4"] {
+        let worker = Worker::options().with("FARCALL_CONCURRENCY", concurrency).start();
+        let error = worker.error(&function("f", code).with("timeout", 0.3));
+        let start = "the call timed out after 0.3 s\nTask (most recent call first):\n  File ";
+        assert!(error.starts_with(start), "{error}");
+        let lines =
+            ["line 7 in f\nTask it waits for", "in sleep\n", "line 3 in innermost\n", "line 5 in inner\n"];
+        let places = lines.map(|line| error.find(line).unwrap_or_else(|| panic!("no `{line}`: {error}")));
+        assert!(places.is_sorted(), "{error}");
+        assert!(!error.contains("helpers"), "{error}");
+        assert_eq!(worker.value(&function("g", "async def g(): return 1")), json!(1));
+    }
+}
+
+#[test]
 fn a_call_that_will_not_end_is_killed_with_what_it_has_started() {
     let worker = Worker::options().with("FARCALL_CANCEL_GRACE_S", "1").start();
     let code = format!(

@@ -49,3 +49,36 @@ def f(die):
     assert_eq!(worker.await_exit().code(), Some(0));
     assert_eq!(worker.runner_directories(), 0);
 }
+
+/// A temporary directory of its own with so little room, for the process that this becomes. Without its own `/proc`,
+/// process ids stay those of the test.
+const LITTLE_ROOM: [&str; 7] = [
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "--mount",
+    "sh",
+    "-c",
+    "mount -t tmpfs -o size=256k none \"${TMPDIR:-/tmp}\" && exec \"$0\" \"$@\"",
+];
+
+#[test]
+#[expect(clippy::print_stderr, reason = "says what it skips")]
+fn a_full_disk_is_told_with_the_file_and_a_hint() {
+    let possible = std::process::Command::new(LITTLE_ROOM[0]).args(&LITTLE_ROOM[1..]).arg("true").output();
+    if !possible.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: this machine lets no test mount a file system");
+        return;
+    }
+    let worker = Worker::options().launched_by(&LITTLE_ROOM).start();
+    let large = format!("def f(): return 1\n{}", "#".repeat(1 << 20));
+    for request in [
+        function("f", &large),
+        function("f", "import helper\ndef f(): return 1").modules(&[("helper.py", &large)]),
+    ] {
+        let error = worker.error(&request);
+        assert!(error.contains("cannot write `/") && error.contains(".py`: No space left"), "{error}");
+        assert!(error.contains("\nhint: its disk is full: free space there"), "{error}");
+    }
+    assert_eq!(worker.value(&function("g", "def g(): return 1")), json!(1));
+}

@@ -13,7 +13,7 @@ use crate::capture::Capture;
 use crate::channel::{Channel, Frame};
 use crate::invocation::Executor;
 use crate::template::{Forked, fork};
-use crate::{evidence, progress, python, shared, template};
+use crate::{disk, evidence, progress, python, shared, template};
 
 /// Starts CPython with the given command line and `_farcall_runner` as a built-in module, and returns its
 /// exit code. Called once, by `farcall runner`, after libpython was loaded globally.
@@ -144,7 +144,7 @@ fn make_interruptible(py: Python<'_>) -> PyResult<()> {
 /// Temporary files of user code go with the runner, and so do processes that know of its directory.
 fn use_temporary_directory(py: Python<'_>, scratch: &Path) -> PyResult<()> {
     let directory = scratch.join("tmp");
-    std::fs::create_dir_all(&directory)?;
+    disk::make_directory(&directory)?;
     // As text: a `Path` would become a pathlib object, and import a dozen modules for it.
     let environment = py.import("os")?.getattr("environ")?;
     environment.set_item("FARCALL_RUNNER", scratch.to_string_lossy())?;

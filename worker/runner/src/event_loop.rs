@@ -6,6 +6,8 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::python::helpers;
+
 /// A lazily made event loop.
 #[derive(Debug, Default)]
 pub(crate) struct EventLoop {
@@ -13,8 +15,12 @@ pub(crate) struct EventLoop {
 }
 
 impl EventLoop {
-    /// Runs an awaitable to its end on the calling thread.
-    pub(crate) fn run<'py>(&mut self, awaitable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    /// Runs an awaitable to its end on the calling thread. If it is interrupted, `tell` is told where it waited.
+    pub(crate) fn run<'py>(
+        &mut self,
+        awaitable: &Bound<'py, PyAny>,
+        tell: impl FnOnce(String),
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = awaitable.py();
         let event_loop = self.get(py)?;
         let options = PyDict::new(py);
@@ -22,6 +28,9 @@ impl EventLoop {
         let task = py.import("asyncio")?.call_method("ensure_future", (awaitable,), Some(&options))?;
         let result = event_loop.call_method1("run_until_complete", (&task,));
         if result.is_err() && !task.call_method0("done")?.is_truthy()? {
+            if let Ok(stack) = stack(&task) {
+                tell(stack);
+            }
             // Interrupted from outside: the task must not go on with the next call.
             task.call_method0("cancel")?;
             let _ = event_loop.call_method1("run_until_complete", (&task,));
@@ -42,4 +51,9 @@ impl EventLoop {
         self.current = Some(event_loop.clone().unbind());
         Ok(event_loop)
     }
+}
+
+/// Where a task waits.
+pub(crate) fn stack(task: &Bound<'_, PyAny>) -> PyResult<String> {
+    helpers(task.py())?.call_method1("task_stack", (task,))?.extract()
 }

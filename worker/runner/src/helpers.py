@@ -29,6 +29,32 @@ def _is_made_by(concrete, declared, value):
     return isinstance(value, concrete) or declared in type(value).__mro__
 
 
+def task_stack(task, title="Task", depth=5):
+    """Where a task waits, written as `faulthandler` writes the stacks of threads.
+
+    Follows what is awaited: coroutines, other tasks, and what `asyncio.gather` has gathered.
+    """
+    frames = []
+    awaited = task.get_coro()
+    while awaited is not None and len(frames) < 100:
+        kind = next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), None)
+        if kind is None:
+            break
+        frame = getattr(awaited, f"{kind}_frame")
+        if frame is not None and frame.f_code.co_filename != __file__:
+            frames.append(
+                f'  File "{frame.f_code.co_filename}", line {frame.f_lineno} in {frame.f_code.co_name}'
+            )
+        awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
+    text = "\n".join([f"{title} (most recent call first):", *reversed(frames)]) + "\n"
+    future = getattr(task, "_fut_waiter", None)
+    others = getattr(future, "_children", None) or [future]
+    for other in others[: 10 if depth else 0]:
+        if hasattr(other, "get_coro") and not other.done():
+            text += task_stack(other, "Task it waits for", depth - 1)
+    return text
+
+
 def load_checked(data):
     """Unpickles `data`, refusing code objects that another Python version compiled.
 

@@ -185,7 +185,11 @@ impl Executor {
             let emit =
                 self.emitter(&call.format, invoke).map(|emitter| emitter.into_function(py)).transpose()?;
             let settled = helpers(py)?.call_method1("settle", (&value, &emit))?;
-            let value = self.event_loop.run(&settled)?;
+            let tell = |stack: String| {
+                let _ =
+                    py.detach(|| self.sender.send(&FromRunner::Waits { id: invoke.id }, stack.as_bytes()));
+            };
+            let value = self.event_loop.run(&settled, tell)?;
             return Ok(Some(value).filter(|value| !emit.is_some_and(|emit| value.is(&emit))));
         }
         if !is_made_by(&kinds, "generator", "Generator", &value)? {

@@ -11,6 +11,7 @@
 
 mod capture;
 mod channel;
+mod disk;
 mod entry;
 mod event_loop;
 mod evidence;

@@ -13,6 +13,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::prelude::*;
 
 use crate::channel::{Channel, Frame};
+use crate::event_loop;
 use crate::failure::Failure;
 use crate::invocation::{Call, Encoded, Executor, InstanceNote};
 use crate::payload;
@@ -68,7 +69,7 @@ impl Server {
             Some(Frame { message: ToRunner::Enter(environment), .. }) => enter(py, &environment),
             Some(Frame { message: ToRunner::Cancel { id }, .. }) => {
                 let task = self.0.tasks.borrow().get(&id).map(|task| task.clone_ref(py));
-                task.map_or(Ok(()), |task| task.call_method0(py, "cancel").map(drop))
+                task.map_or(Ok(()), |task| self.cancel(task.bind(py), id))
             }
             Some(_) => Ok(()),
         }
@@ -76,6 +77,14 @@ impl Server {
 }
 
 impl Server {
+    fn cancel(&self, task: &Bound<'_, PyAny>, id: u64) -> PyResult<()> {
+        if let Ok(stack) = event_loop::stack(task) {
+            let sender = self.0.executor.borrow().sender().clone();
+            task.py().detach(|| sender.send(&FromRunner::Waits { id }, stack.as_bytes()))?;
+        }
+        task.call_method0("cancel").map(drop)
+    }
+
     fn invoke(&self, py: Python<'_>, invoke: &Invoke, request: &[u8]) -> PyResult<()> {
         let mut instance = InstanceNote::default();
         let mut executor = self.0.executor.borrow_mut();

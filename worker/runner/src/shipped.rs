@@ -7,13 +7,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use sha2::{Digest, Sha256};
 
+use crate::disk;
 use crate::source::SourceKey;
 
 /// Modules by name, taken out of `sys.modules`.
@@ -62,7 +62,7 @@ impl ShippedFiles {
         if files.is_empty() {
             return Ok(key);
         }
-        let directory = self.write(files, key)?;
+        let directory = self.write(py, files, key)?;
         let names: Vec<&str> = files.keys().map(|path| top_level_name(path)).collect();
         let shadowed = take_out(&modules, |name, _| names.contains(&name.split('.').next().unwrap_or(name)))?;
         path.call_method1("insert", (0, &directory))?;
@@ -71,19 +71,20 @@ impl ShippedFiles {
         Ok(key)
     }
 
-    fn write(&self, files: &BTreeMap<String, String>, key: SourceKey) -> PyResult<String> {
+    fn write(&self, py: Python<'_>, files: &BTreeMap<String, String>, key: SourceKey) -> PyResult<String> {
         let hash: String = key[..6].iter().map(|byte| format!("{byte:02x}")).collect();
         let directory = self.directory.join(hash);
         for (path, source) in files {
-            let refused = |error: io::Error| {
-                PyOSError::new_err(format!("the shipped module `{path}` cannot be written: {error}"))
+            let refused = |error: PyErr| {
+                let reason = error.value(py);
+                PyOSError::new_err(format!("the shipped module `{path}` cannot be written: {reason}"))
             };
             // `FunctionRequest::target` has checked that no path leaves the directory.
             let file = directory.join(path);
             if let Some(parent) = file.parent() {
-                fs::create_dir_all(parent).map_err(refused)?;
+                disk::make_directory(parent).map_err(refused)?;
             }
-            fs::write(&file, source).map_err(refused)?;
+            disk::write(&file, source).map_err(refused)?;
         }
         Ok(directory.to_string_lossy().into_owned())
     }

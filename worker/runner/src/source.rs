@@ -4,7 +4,6 @@
 //! (`__farcall_<hash>__`). `if __name__ == "__main__"` stays inert, `inspect.getsource` and tracebacks find the
 //! file, and [`register_by_value`] makes cloudpickle ship its classes by value.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict, PyString};
 use sha2::{Digest, Sha256};
 
+use crate::disk;
 use crate::kept::Kept;
 
 /// Namespaces kept. A notebook that edits and calls makes a new one each time.
@@ -85,9 +85,9 @@ impl Sources {
     ) -> PyResult<Bound<'py, PyModule>> {
         let hash: String = key[..6].iter().map(|byte| format!("{byte:02x}")).collect();
         let directory = self.directory.join(&hash);
-        fs::create_dir_all(&directory)?;
+        disk::make_directory(&directory)?;
         let path = directory.join(file_name(source.name));
-        fs::write(&path, source.code)?;
+        disk::write(&path, source.code)?;
         // As text: a `Path` would become a pathlib object, which `inspect` cannot use as `__file__`.
         let path = path.to_string_lossy();
 
@@ -109,6 +109,7 @@ impl Sources {
         }
         Ok(module)
     }
+
     /// Lets the processes that `multiprocessing` spawns import the module by its name, as they import a script
     /// at home: they get this process's `sys.path`, and there find a file that executes the source.
     fn make_importable_for_spawned(&self, py: Python<'_>, name: &str, path: &str) -> PyResult<()> {
@@ -118,7 +119,7 @@ impl Sources {
              with open(__file__, encoding=\"utf-8\") as source:\n    \
              exec(compile(source.read(), __file__, \"exec\"))\n"
         );
-        fs::write(self.directory.join(name).with_extension("py"), execute)?;
+        disk::write(&self.directory.join(name).with_extension("py"), execute)?;
         let search_path = py.import("sys")?.getattr("path")?;
         if !search_path.contains(&directory)? {
             search_path.call_method1("append", (directory,))?;

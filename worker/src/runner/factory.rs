@@ -2,9 +2,10 @@
 
 mod starting;
 
-use std::io;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use std::{env, io};
 
 use farcall_protocol::frame::{Role, Setup, ToRunner};
 use tracing::debug;
@@ -38,6 +39,15 @@ pub enum StartError {
     System {
         /// What was being done.
         doing: &'static str,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no directory for it.
+    #[error("cannot start a runner: cannot make a directory for it in `{}`{}", parent.display(), full_disk(source))]
+    Directory {
+        /// Where it was to be.
+        parent: PathBuf,
         /// The system's reason.
         #[source]
         source: io::Error,
@@ -146,7 +156,7 @@ impl Factory {
     ) -> Result<Starting, StartError> {
         let system = |doing| move |source: io::Error| StartError::System { doing, source };
         let scratch = tempfile::Builder::new().prefix("farcall-").tempdir();
-        let scratch = scratch.map_err(system("make a directory for it"))?;
+        let scratch = scratch.map_err(|source| StartError::Directory { parent: env::temp_dir(), source })?;
         process.own(scratch.path()).map_err(system("wait for it"))?;
         let limits = if role == Role::Template { LimitSettings::default() } else { self.limits };
         // A sprout would inherit the limits of what forks it: that gets them afterwards.
@@ -195,5 +205,14 @@ impl Factory {
             // Not for user code.
             .env_remove("FARCALL_API_KEY");
         Ok(command)
+    }
+}
+
+fn full_disk(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "\nhint: its disk is full: free space there, or start the worker with TMPDIR on another one"
+        }
+        _ => "",
     }
 }

@@ -69,6 +69,15 @@ pub enum Interruption {
     Cancelled,
 }
 
+impl Interruption {
+    /// Notes where the call's task waited: it comes before the stacks of threads, which show an event loop.
+    pub(super) fn waited(&mut self, stack: &[u8]) {
+        if let Self::TimedOut { stacks, .. } = self {
+            stacks.insert_str(0, &String::from_utf8_lossy(stack));
+        }
+    }
+}
+
 /// A runner that died under an invocation.
 #[derive(Debug)]
 pub struct Death {
@@ -128,6 +137,9 @@ impl Runner {
                         output.tell(Event::Progress(body)).await;
                     }
                     Received::Frame(FromRunner::Output { id }, _) => debug!(id, "output after the answer dropped"),
+                    Received::Frame(FromRunner::Waits { id }, body) if id == invoke.id => {
+                        interruption.as_mut().into_iter().for_each(|(interruption, _)| interruption.waited(&body));
+                    }
                     Received::Frame(FromRunner::Settled { id }, _) => may_interrupt |= id == invoke.id,
                     Received::Frame(unexpected, _) => debug!(?unexpected, "unexpected frame"),
                     Received::Ended => {

@@ -163,6 +163,12 @@ impl Actor {
                     active.output.tell_now(Event::Chunk(chunk, body));
                 }
             }
+            FromRunner::Waits { id } => {
+                let active = self.active.get_mut(&id);
+                if let Some((interruption, _)) = active.and_then(|active| active.interruption.as_mut()) {
+                    interruption.waited(&body);
+                }
+            }
             FromRunner::Done(done) => {
                 // What the call printed natively is in the pipe by now.
                 let text = self.runner.output.take_all();
