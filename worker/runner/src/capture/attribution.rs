@@ -70,12 +70,21 @@ pub(super) struct ThreadStart {
 }
 
 impl ThreadStart {
-    /// Takes the original's place. To be called before `threading` is imported, which keeps what it finds.
+    /// Takes the original's place, in `threading` as well: that keeps what it found when it was imported, which
+    /// start-up files of the interpreter's packages may have done.
     pub(super) fn install(py: Python<'_>, attribution: &Attribution) -> PyResult<()> {
         let threads = py.import("_thread")?;
         let original = threads.getattr("start_new_thread")?.unbind();
         let attribution = attribution.clone_ref(py);
-        threads.setattr("start_new_thread", Self { original, attribution }.into_pyobject(py)?)
+        let ours = Self { original, attribution }.into_pyobject(py)?;
+        threads.setattr("start_new_thread", &ours)?;
+        let loaded = py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
+        match loaded.get_item("threading")? {
+            Some(threading) if threading.hasattr("_start_new_thread")? => {
+                threading.setattr("_start_new_thread", &ours)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
