@@ -63,7 +63,6 @@ const LITTLE_ROOM: [&str; 7] = [
 ];
 
 #[test]
-#[expect(clippy::print_stderr, reason = "says what it skips")]
 fn a_full_disk_is_told_with_the_file_and_a_hint() {
     let possible = std::process::Command::new(LITTLE_ROOM[0]).args(&LITTLE_ROOM[1..]).arg("true").output();
     if !possible.is_ok_and(|output| output.status.success()) {

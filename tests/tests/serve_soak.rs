@@ -117,7 +117,6 @@ fn measure(worker: &Worker) -> Usage {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "what a long run has found")]
 fn mixed_load_is_answered_call_by_call_and_leaves_the_worker_as_it_was() {
     let seconds = std::env::var("FARCALL_SOAK_S").ok();
     let (duration, pause) = seconds.map_or(DEFAULT, |seconds| {

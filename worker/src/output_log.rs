@@ -209,7 +209,8 @@ mod tests {
 
     #[test]
     fn a_long_line_loses_its_middle() {
-        let line = shorten(&"é".repeat(4000));
+        let whole = "é".repeat(4000);
+        let line = shorten(&whole);
         assert!(line.len() < LONGEST_LINE + 50 && line.contains(" [... 3904 bytes ...] "), "{}", line.len());
     }
 }
