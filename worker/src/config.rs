@@ -2,12 +2,14 @@
 //!
 //! `docs/configuration.md` is made from [`VARIABLES`]; a test keeps the two the same.
 
+mod local;
 mod platform;
 mod variables;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use local::{LocalConfig, QueueSync};
 pub use platform::{FitnessConfig, PlatformConfig};
 pub use variables::{VARIABLES, Variable, reference};
 
@@ -59,6 +61,8 @@ pub struct Config {
     pub platform: Option<PlatformConfig>,
     /// What the platform's variables say this worker is for, where no `--mode` does
     pub suggested_mode: SuggestedMode,
+    /// The endpoint that is served where there is no platform
+    pub local: LocalConfig,
     /// Checks before the first job is taken
     pub fitness: FitnessConfig,
     /// `FARCALL_MAX_OUTPUT_KB`, in bytes
@@ -169,6 +173,7 @@ impl Config {
             logs_as_json: from.text("RUNPOD_ENDPOINT_ID").is_some(),
             platform: PlatformConfig::read(&from)?,
             suggested_mode: SuggestedMode::read(&from),
+            local: LocalConfig::read(&from)?,
             fitness: FitnessConfig::read(&from)?,
             max_output_bytes: size(from.number("FARCALL_MAX_OUTPUT_KB", 8192)? << 10),
             max_result_bytes: from.number("FARCALL_MAX_RESULT_MB", 512)? << 20,

@@ -1,7 +1,10 @@
 //! The long-lived worker: what feeds it jobs, and its way down.
 
+mod answer;
+mod backoff;
 mod execute;
 mod http;
+mod local;
 mod runpod;
 mod stream;
 
@@ -22,6 +25,8 @@ use crate::interpreter::{Interpreter, InterpreterError};
 use crate::output_log::LogSink;
 use crate::runner::pool::{PoolHealth, PoolSize};
 use crate::supervisor::Supervisor;
+pub use local::StoreError;
+use local::{Endpoint, OpenedQueue};
 use runpod::QueueWorker;
 
 /// Time that answers have to reach their clients once the jobs have ended.
@@ -78,6 +83,14 @@ pub enum ServeError {
         "there is no queue to serve: RUNPOD_WEBHOOK_GET_JOB is not set\nhint: the platform sets it; elsewhere use `--mode http`"
     )]
     NoQueue,
+    /// Others than this machine could have it run their code.
+    #[error(
+        "`{0}` can be reached from other machines, and whoever calls it runs code here\nhint: set FARCALL_API_KEY, or say --insecure"
+    )]
+    Open(String),
+    /// The local endpoint's queue cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// There is no Python to run user code with.
     #[error(transparent)]
     Interpreter(#[from] InterpreterError),
@@ -107,12 +120,15 @@ pub enum Mode {
     Http,
     /// The platform's job queue.
     Queue,
+    /// An endpoint of its own.
+    Local,
 }
 
 /// `farcall serve`: serves until SIGTERM, SIGINT, or runners that cannot be kept alive.
 pub async fn serve(config: &Config, mode: Mode) -> Result<End, ServeError> {
     match mode {
         Mode::Http => serve_http(config).await,
+        Mode::Local => serve_local(config).await,
         Mode::Queue => match &config.platform {
             Some(platform) => serve_queue(config, platform).await,
             None => Err(ServeError::NoQueue),
@@ -144,6 +160,41 @@ async fn serve_http(config: &Config) -> Result<End, ServeError> {
     }
     info!("stopped");
     Ok(end)
+}
+
+async fn serve_local(config: &Config) -> Result<End, ServeError> {
+    let is_loopback = check_address(config).await?;
+    let listener = listen(&config.host, config.port).await?;
+    let signals = Signals::new()?;
+    let queue = OpenedQueue::open(config).await?;
+    let worker = Worker::start(config).await?;
+    let endpoint = Endpoint::start(&worker, config, queue);
+    let address = listener.local_addr()?;
+    info!(%address, durable = !config.local.ephemeral, "serving HTTP");
+    info!(url = format!("http://{address}/"), "the endpoint's page");
+    let (servers, closing) = (TaskTracker::new(), CancellationToken::new());
+    servers.spawn(http::serve(listener, endpoint.routes(is_loopback), closing.clone()));
+    let end = worker.run(config, signals).await;
+    closing.cancel();
+    servers.close();
+    if tokio::time::timeout(LAST_ANSWERS, servers.wait()).await.is_err() {
+        warn!("clients still connected are left behind");
+    }
+    endpoint.close().await;
+    info!("stopped");
+    Ok(end)
+}
+
+/// Whether only this machine can connect. Nobody else may without a key, unless that was asked for.
+async fn check_address(config: &Config) -> Result<bool, ServeError> {
+    let address = format!("{}:{}", config.host, config.port);
+    let failed = |source| ServeError::Listen { address: address.clone(), source };
+    let found = tokio::net::lookup_host((config.host.as_str(), config.port)).await.map_err(failed)?;
+    let addresses: Vec<_> = found.map(|address| address.ip()).collect();
+    if local::is_open_to_all(config, &addresses) {
+        return Err(ServeError::Open(address));
+    }
+    Ok(addresses.iter().all(std::net::IpAddr::is_loopback))
 }
 
 async fn serve_queue(config: &Config, platform: &PlatformConfig) -> Result<End, ServeError> {

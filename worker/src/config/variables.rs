@@ -56,7 +56,7 @@ pub const VARIABLES: &[Variable] = &[
     Variable {
         name: "HOST",
         default: "`0.0.0.0` on the platform (`RUNPOD_ENDPOINT_ID` or `RUNPOD_POD_ID` is set), else `127.0.0.1`",
-        description: "Address that `farcall serve --mode http` listens on.",
+        description: "Address that `farcall serve` listens on.",
     },
     Variable { name: "PORT", default: "`80` on the platform, else `8000`", description: "Port of the same." },
     Variable {
@@ -68,6 +68,63 @@ pub const VARIABLES: &[Variable] = &[
         name: "FARCALL_API_KEY",
         default: "unset",
         description: "Requests need `Authorization: Bearer` with this key; `/ping` does not. Not visible to user code.",
+    },
+    Variable {
+        name: "FARCALL_DATA_DIR",
+        default: "`$XDG_DATA_HOME/farcall` or `~/.local/share/farcall`",
+        description: "What must not be thrown away: the local endpoint's queue, in `queue`.",
+    },
+    Variable {
+        name: "FARCALL_ENDPOINT_ID",
+        default: "unset",
+        description: "The id under which the local endpoint is called (`/v2/ID/run`); unset, it answers to any.",
+    },
+    Variable {
+        name: "FARCALL_QUEUE_SYNC",
+        default: "`process`",
+        description: "When a job counts as accepted: `process`, when the system has it (survives `kill -9`; a power cut may cost the last second); `machine`, when the disk has it.",
+    },
+    Variable {
+        name: "FARCALL_RESULT_RETENTION_S",
+        default: "`1800`",
+        description: "Seconds that a job from `run` is kept after its end.",
+    },
+    Variable { name: "FARCALL_SYNC_RETENTION_S", default: "`60`", description: "The same for `runsync`." },
+    Variable {
+        name: "FARCALL_JOB_TTL_S",
+        default: "`86400`",
+        description: "Seconds a job may live, waiting and running, if its `policy.ttl` does not say.",
+    },
+    Variable {
+        name: "FARCALL_MAX_ATTEMPTS",
+        default: "`3`",
+        description: "How often a job is begun whose worker dies under it; `1` fails it instead of running it again.",
+    },
+    Variable {
+        name: "FARCALL_MAX_QUEUED_JOBS",
+        default: "`1000000`",
+        description: "Jobs that may wait at the local endpoint; more are answered with 429.",
+    },
+    Variable {
+        name: "FARCALL_QUEUE_GB",
+        default: "`10`",
+        description: "Requests and results the local endpoint keeps, in GiB. Near it the oldest results go early; over it, jobs are answered with 429.",
+    },
+    Variable {
+        name: "FARCALL_RUN_BODY_MB",
+        default: "`10`",
+        description: "Largest body of `run`, in MiB; a larger one is answered with 413.",
+    },
+    Variable { name: "FARCALL_RUNSYNC_BODY_MB", default: "`20`", description: "The same for `runsync`." },
+    Variable {
+        name: "FARCALL_WEBHOOK_SECRET",
+        default: "unset",
+        description: "Signs what webhooks are sent, with HMAC-SHA256. Not visible to user code.",
+    },
+    Variable {
+        name: "FARCALL_ALLOWED_HOSTS",
+        default: "unset",
+        description: "More host names, separated by commas, that the local endpoint answers to on loopback: those of a proxy before it.",
     },
     Variable {
         name: "FARCALL_CONCURRENCY",

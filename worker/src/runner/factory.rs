@@ -203,7 +203,8 @@ impl Factory {
             .env("RUNPOD_SKIP_AUTO_SYSTEM_CHECKS", "true")
             .env("RUNPOD_SKIP_GPU_CHECK", "true")
             // Not for user code.
-            .env_remove("FARCALL_API_KEY");
+            .env_remove("FARCALL_API_KEY")
+            .env_remove("FARCALL_WEBHOOK_SECRET");
         Ok(command)
     }
 }

@@ -89,11 +89,24 @@ pub(super) fn json_response(status: StatusCode, body: Body) -> Response {
 
 /// Checks the API key, if there is one.
 pub(super) fn authorize(worker: &Worker, headers: &HeaderMap) -> Result<(), HttpError> {
+    authorize_with(worker, bearer(headers).unwrap_or_default())
+}
+
+/// The same, for clients that may send the key as it is, without `Bearer`.
+pub(super) fn authorize_any(worker: &Worker, headers: &HeaderMap) -> Result<(), HttpError> {
+    let bare = headers.get(header::AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
+    authorize_with(worker, bearer(headers).unwrap_or(bare))
+}
+
+fn authorize_with(worker: &Worker, given: &[u8]) -> Result<(), HttpError> {
     let Some(key) = &worker.api_key else { return Ok(()) };
-    let given = headers.get(header::AUTHORIZATION).map_or(&[][..], |value| value.as_bytes());
-    let (scheme, given) = given.split_at_checked(b"Bearer ".len()).unwrap_or_default();
-    let given = if scheme.eq_ignore_ascii_case(b"Bearer ") { given } else { &[] };
     if bool::from(given.ct_eq(key.as_bytes())) { Ok(()) } else { Err(HttpError::Unauthorized) }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let (scheme, given) =
+        headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(given)
 }
 
 /// Serves connections until told to stop, then until those that are open have their answers.

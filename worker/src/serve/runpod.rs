@@ -10,7 +10,6 @@
 //! exactly once, or was stopped by the platform.
 
 mod answer;
-mod backoff;
 mod heartbeat;
 mod offload;
 mod platform;
@@ -24,18 +23,17 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use farcall_protocol::{FunctionRequest, SerializationFormat};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::answer::{Answer, Envelopes};
-use self::backoff::Backoff;
 use self::offload::{S3Config, offload};
 use self::platform::{Platform, Post};
 use self::spool::Spool;
 use self::taken::Taken;
 use super::Worker;
+use super::answer::{Answer, Envelopes, is_streamed};
+use super::backoff::Backoff;
 use crate::config::{Config, PlatformConfig};
 use crate::job::{Job, JobOutcome, on_one_line};
 use crate::runner::{Event, Follower};
@@ -166,9 +164,7 @@ impl QueueWorker {
         cancelled: CancellationToken,
     ) -> Answer {
         let (id, s3) = (taken.id.as_str(), taken.s3.as_ref());
-        // 2.x clients speak JSON and take a generator's items as they come; 1.x clients need one object.
-        let streams = FunctionRequest::parse(&input)
-            .is_ok_and(|request| request.serialization_format == SerializationFormat::Json);
+        let streams = is_streamed(&input);
         let mut job = Job::new(id, input);
         job.timeout = taken.timeout;
         job.cancelled = cancelled;

@@ -50,11 +50,15 @@ pub(super) fn stream(running: Running, mut events: mpsc::Receiver<Event>) -> Res
 }
 
 fn encode(event: &Event) -> Bytes {
+    let (name, data) = name_and_data(event);
+    format!("event: {name}\ndata: {data}\n\n").into()
+}
+
+/// What an event is called, and what it tells, as JSON.
+pub(super) fn name_and_data(event: &Event) -> (&'static str, String) {
     match event {
-        Event::Output(text) | Event::Notice(text) => {
-            format!("event: output\ndata: {}\n\n", json!({"text": text})).into()
-        }
-        Event::Progress(value) => [b"event: progress\ndata: ".as_slice(), value, b"\n\n"].concat().into(),
+        Event::Output(text) | Event::Notice(text) => ("output", json!({"text": text}).to_string()),
+        Event::Progress(value) => ("progress", String::from_utf8_lossy(value).into_owned()),
         Event::Chunk(chunk, body) => {
             let data = match (chunk.encoding, std::str::from_utf8(body)) {
                 (Encoding::Json, Ok(value)) => {
@@ -65,7 +69,7 @@ fn encode(event: &Event) -> Bytes {
                     json!({"index": chunk.index, "result": BASE64_STANDARD.encode(body)}).to_string()
                 }
             };
-            format!("event: chunk\ndata: {data}\n\n").into()
+            ("chunk", data)
         }
     }
 }

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use super::super::backoff::Backoff;
 use super::QueueWorker;
-use super::backoff::Backoff;
 use super::platform::PlatformError;
 use crate::job::on_one_line;
 

@@ -8,8 +8,8 @@ use reqwest::header::CONTENT_TYPE;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, error, info, warn};
 
+use super::super::backoff::Backoff;
 use super::QueueWorker;
-use super::backoff::Backoff;
 use super::platform::PlatformError;
 use super::taken;
 use crate::job::on_one_line;
