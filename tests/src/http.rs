@@ -43,6 +43,8 @@ pub struct Events {
 pub struct Event {
     /// `output`, `chunk` or `result`.
     pub name: String,
+    /// Its place among the job's events, if it says so.
+    pub id: Option<String>,
     /// Its data, parsed.
     pub data: Value,
 }
@@ -75,17 +77,33 @@ impl Connection {
         self.ask("POST", "/execute", &[], request.to_string().as_bytes())
     }
 
+    /// The same, of a worker that may be gone before it has answered.
+    pub fn try_ask(&mut self, method: &str, path: &str, body: &[u8]) -> std::io::Result<HttpAnswer> {
+        self.try_send(method, path, &[], body)?;
+        self.try_answer()
+    }
+
     /// Sends a request without reading its answer.
     #[track_caller]
     pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) {
+        self.try_send(method, path, headers, body).expect("the worker takes the request");
+    }
+
+    fn try_send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> std::io::Result<()> {
         let mut head =
-            format!("{method} {path} HTTP/1.1\r\nhost: worker\r\ncontent-length: {}\r\n", body.len());
+            format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
         let bytes = [head.as_bytes(), body].concat();
-        self.stream.get_mut().write_all(&bytes).expect("the worker takes the request");
+        self.stream.get_mut().write_all(&bytes)
     }
 
     /// Reads the next answer.
@@ -108,6 +126,18 @@ impl Connection {
     #[track_caller]
     pub fn follow(mut self, request: &impl ToString) -> Events {
         self.send("POST", "/execute", &[("accept", "text/event-stream")], request.to_string().as_bytes());
+        self.events()
+    }
+
+    /// Follows something that is only told by events.
+    #[track_caller]
+    pub fn watch(mut self, path: &str, headers: &[(&str, &str)]) -> Events {
+        self.send("GET", path, headers, b"");
+        self.events()
+    }
+
+    #[track_caller]
+    fn events(mut self) -> Events {
         let (status, headers) = read_head(&mut self.stream).expect("the worker answers");
         assert_eq!(status, 200, "{headers:?}");
         let is = |name: &str, value: &str| headers.iter().any(|(n, v)| n == name && v == value);
@@ -188,11 +218,11 @@ impl Events {
 
 impl Event {
     fn parse(text: &str) -> Self {
-        let mut lines = text.lines();
-        let name = lines.next().and_then(|line| line.strip_prefix("event: ")).expect("an event has a name");
-        let data = lines.next().and_then(|line| line.strip_prefix("data: ")).expect("an event has data");
+        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let name = field("event").expect("an event has a name").to_owned();
+        let data = field("data").expect("an event has data");
         let data = serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}"));
-        Self { name: name.to_owned(), data }
+        Self { name, id: field("id").map(str::to_owned), data }
     }
 
     /// The text of an `output` event; nothing for any other.

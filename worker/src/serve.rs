@@ -25,8 +25,8 @@ use crate::interpreter::{Interpreter, InterpreterError};
 use crate::output_log::LogSink;
 use crate::runner::pool::{PoolHealth, PoolSize};
 use crate::supervisor::Supervisor;
-pub use local::StoreError;
 use local::{Endpoint, OpenedQueue};
+pub use local::{SchemaError, StoreError};
 use runpod::QueueWorker;
 
 /// Time that answers have to reach their clients once the jobs have ended.

@@ -37,8 +37,8 @@ use tracing::info;
 pub(super) use self::guard::is_open_to_all;
 use self::job::{Status, now_ms};
 use self::queue::Queue;
-pub use self::store::StoreError;
 use self::store::{Change, Contents, Finish, Store};
+pub use self::store::{SchemaError, StoreError};
 use super::Worker;
 use crate::config::{Config, LocalConfig};
 

@@ -138,7 +138,7 @@ impl Record {
             low_priority: self.low_priority,
             sync: self.is_sync,
             input_bytes: self.input_bytes,
-            error: self.error.as_deref().and_then(|error| error.lines().next()),
+            error: self.error.as_deref().map(headline),
         }
     }
 }
@@ -178,8 +178,16 @@ pub(super) struct Summary<'a> {
     low_priority: bool,
     sync: bool,
     input_bytes: i64,
-    /// Its first line.
+    /// The line that says it.
     error: Option<&'a str>,
+}
+
+/// The line of an error that says what it is: of a traceback, the one after the last place in the code.
+fn headline(error: &str) -> &str {
+    let is_traceback = error.starts_with("Traceback");
+    let lines: Vec<&str> = error.lines().collect();
+    let last_place = lines.iter().rposition(|line| line.starts_with("  ")).filter(|_| is_traceback);
+    lines.get(last_place.map_or(0, |place| place + 1)).copied().unwrap_or_default()
 }
 
 /// Now, in milliseconds since 1970.
@@ -215,6 +223,15 @@ mod tests {
         assert!(a.len() == 39 && a.ends_with("-u1"), "{a}");
         assert_eq!(&a[14..15], "4", "{a}");
         assert!("89ab".contains(&a[19..20]), "{a}");
+    }
+
+    #[test]
+    fn the_headline_is_the_exception_or_the_first_line() {
+        let traceback =
+            "Traceback (most recent call last):\n  File \"x\", line 1, in f\n    g()\nValueError: no\nluck";
+        assert_eq!(headline(traceback), "ValueError: no");
+        assert_eq!(headline("it died\nhint: less"), "it died");
+        assert_eq!(headline(""), "");
     }
 
     #[test]

@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 
 pub(super) use self::changes::{Change, Finish, PURGED};
 pub(super) use self::reads::{Filter, Payload, Removed};
+pub use self::schema::SchemaError;
 use self::writer::Command;
 use super::files::Files;
 use super::job::Record;
@@ -44,9 +45,9 @@ pub enum StoreError {
     Open {
         /// Where it is.
         directory: PathBuf,
-        /// SQLite's reason.
+        /// Why not.
         #[source]
-        source: rusqlite::Error,
+        source: SchemaError,
     },
     /// Its directory cannot be used.
     #[error("cannot use the directory of the queue, `{directory}`")]
@@ -107,8 +108,9 @@ impl Store {
             (Some(lock(&directory)?), files, Some(directory.join("jobs.db")))
         };
         let connection = schema::open(file.as_deref(), config.sync).map_err(opening)?;
-        let contents = reads::contents(&connection).map_err(opening)?;
-        files.remove_strays(&payload_owners(&connection).map_err(opening)?)?;
+        let contents = reads::contents(&connection).map_err(SchemaError::from).map_err(opening)?;
+        let owners = payload_owners(&connection).map_err(SchemaError::from).map_err(opening)?;
+        files.remove_strays(&owners)?;
         let (commands, received) = mpsc::channel();
         let thread = std::thread::Builder::new()
             .name("queue".to_owned())

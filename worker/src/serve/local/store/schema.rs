@@ -45,8 +45,19 @@ CREATE INDEX IF NOT EXISTS jobs_by_expiry ON jobs (expires_ms) WHERE expires_ms 
 CREATE INDEX IF NOT EXISTS jobs_by_webhook ON jobs (seq) WHERE webhook_due = 1;
 ";
 
+/// Why a database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// We do not know what it holds.
+    #[error("it was written by a later version of farcall (its tables are version {0})")]
+    Later(i64),
+    /// SQLite refused.
+    #[error(transparent)]
+    Database(#[from] rusqlite::Error),
+}
+
 /// Opens the database in a file, or one in memory, and makes its tables.
-pub(super) fn open(file: Option<&Path>, sync: QueueSync) -> rusqlite::Result<Connection> {
+pub(super) fn open(file: Option<&Path>, sync: QueueSync) -> Result<Connection, SchemaError> {
     let connection = match file {
         Some(file) => Connection::open(file)?,
         None => Connection::open_in_memory()?,
@@ -61,7 +72,7 @@ pub(super) fn open(file: Option<&Path>, sync: QueueSync) -> rusqlite::Result<Con
     connection.set_prepared_statement_cache_capacity(64);
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version > VERSION {
-        return Err(rusqlite::Error::InvalidQuery);
+        return Err(SchemaError::Later(version));
     }
     connection.execute_batch(TABLES)?;
     connection.pragma_update(None, "user_version", VERSION)?;
