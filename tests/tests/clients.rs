@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use e2e::platform::{Platform, Route};
-use e2e::{Packages, Python, QueueWorker, repository};
+use e2e::{LocalEndpoint, Packages, Python, QueueWorker, repository};
 
 /// A client's program, and what runs it.
 struct Client<'a> {
@@ -108,4 +108,50 @@ fn generators_of_runpod_2_are_streamed_and_gathered() {
 #[test]
 fn jobs_of_runpod_2_are_cancelled_while_they_run() {
     runpod2("cancel.py");
+}
+
+/// A program of the endpoint client, against an endpoint of our own.
+#[track_caller]
+fn endpoint_client(packages: Option<Packages>, program: &str) {
+    let Some(packages) = packages else { return };
+    let endpoint = LocalEndpoint::options().with("FARCALL_API_KEY", "key-of-clients").start();
+    let output = Command::new(packages.python())
+        .arg(program)
+        .current_dir(repository().join("tests/clients/endpoint"))
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", endpoint.directory())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("RUNPOD_API_KEY", "key-of-clients")
+        .env("RUNPOD_ENDPOINT_BASE_URL", endpoint.url())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let [stdout, stderr] =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(
+        output.status.success() && stdout.lines().any(|line| line == "OK"),
+        "{stdout}\n{stderr}\nthe endpoint's log:\n{}",
+        endpoint.log()
+    );
+}
+
+#[test]
+fn the_endpoint_client_of_runpod_1_works_against_ours() {
+    endpoint_client(Packages::runpod1(), "sync_client.py");
+}
+
+#[test]
+fn the_asynchronous_client_of_runpod_1_works_against_ours() {
+    endpoint_client(Packages::runpod1(), "async_client.py");
+}
+
+#[test]
+fn the_endpoint_client_of_runpod_2_works_against_ours() {
+    endpoint_client(Packages::runpod2(), "sync_client.py");
+}
+
+#[test]
+fn the_asynchronous_client_of_runpod_2_works_against_ours() {
+    endpoint_client(Packages::runpod2(), "async_client.py");
 }
