@@ -1,9 +1,14 @@
 //! The command line: arguments, configuration, exit codes.
 
+mod cancel;
 mod case;
 mod doctor;
 mod env;
+mod jobs;
+mod logs;
 mod progress;
+mod remote;
+mod run;
 mod runner;
 mod serve;
 mod terminal;
@@ -22,7 +27,7 @@ use terminal::Terminal;
 const EXIT_USAGE: u8 = 64;
 /// A fault of farcall itself (`EX_SOFTWARE`).
 const EXIT_INTERNAL: u8 = 70;
-/// Runners cannot be kept alive; another try may help (`EX_TEMPFAIL`).
+/// Runners cannot be kept alive, or an endpoint cannot be reached; another try may help (`EX_TEMPFAIL`).
 const EXIT_UNAVAILABLE: u8 = 75;
 
 const AFTER_HELP: &str = "\
@@ -30,7 +35,8 @@ Examples:
   farcall doctor                              check that this machine can run functions
   farcall test-handler examples               run every request in a directory
   farcall test-handler request.json --json    run one, with a machine-readable answer
-  farcall serve --mode http                   serve requests by HTTP
+  farcall serve                               be an endpoint: queue, API, page
+  farcall run code.py::add --args '[1, 2]'    run a function on it, and show what it prints
   farcall env list                            list the environments of installed packages
 
 The interpreter is FARCALL_PYTHON, the active virtual environment's, or python3 on PATH.
@@ -54,6 +60,14 @@ enum Command {
     Env(env::Options),
     /// Serve requests until told to stop
     Serve(serve::Options),
+    /// Run a function or a method of a file on an endpoint
+    Run(run::Options),
+    /// List the jobs of an endpoint
+    Jobs(jobs::Options),
+    /// Show what a job has printed
+    Logs(logs::Options),
+    /// Cancel jobs
+    Cancel(cancel::Options),
     /// Become a runner (started by the supervisor, never by hand)
     #[command(hide = true)]
     Runner(runner::Options),
@@ -95,6 +109,10 @@ pub fn main() -> ExitCode {
             Command::Serve(options) => serve::run(options, &config).await,
             Command::Doctor(options) => doctor::run(&options, &config, &terminal).await,
             Command::Env(options) => env::run(&options, &config, terminal),
+            Command::Run(options) => run::run(options, &config, &terminal).await,
+            Command::Jobs(options) => jobs::run(&options, &config, &terminal).await,
+            Command::Logs(options) => logs::run(&options, &config, &terminal).await,
+            Command::Cancel(options) => cancel::run(&options, &config, &terminal).await,
             Command::Runner(_) => unreachable!("handled before"),
         }
     });

@@ -9,7 +9,7 @@ mod variables;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use local::{LocalConfig, QueueSync};
+pub use local::{ClientConfig, LocalConfig, QueueSync};
 pub use platform::{FitnessConfig, PlatformConfig};
 pub use variables::{VARIABLES, Variable, reference};
 
@@ -63,6 +63,8 @@ pub struct Config {
     pub suggested_mode: SuggestedMode,
     /// The endpoint that is served where there is no platform
     pub local: LocalConfig,
+    /// Endpoints that commands call
+    pub client: ClientConfig,
     /// Checks before the first job is taken
     pub fitness: FitnessConfig,
     /// `FARCALL_MAX_OUTPUT_KB`, in bytes
@@ -174,6 +176,7 @@ impl Config {
             platform: PlatformConfig::read(&from)?,
             suggested_mode: SuggestedMode::read(&from),
             local: LocalConfig::read(&from)?,
+            client: ClientConfig::read(&from),
             fitness: FitnessConfig::read(&from)?,
             max_output_bytes: size(from.number("FARCALL_MAX_OUTPUT_KB", 8192)? << 10),
             max_result_bytes: from.number("FARCALL_MAX_RESULT_MB", 512)? << 20,

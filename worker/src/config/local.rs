@@ -40,6 +40,28 @@ pub struct LocalConfig {
     pub insecure: bool,
 }
 
+/// Endpoints of others, for the commands that call them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// `FARCALL_ENDPOINT`: which one, if no `--endpoint` says so
+    pub endpoint: Option<String>,
+    /// `RUNPOD_ENDPOINT_BASE_URL`: where endpoints are that are named by an id
+    pub base_url: String,
+    /// `RUNPOD_API_KEY`: sent to those
+    pub api_key: Option<String>,
+}
+
+impl ClientConfig {
+    pub(super) fn read<F: Fn(&str) -> Option<String>>(from: &Variables<F>) -> Self {
+        let base_url = from.text("RUNPOD_ENDPOINT_BASE_URL");
+        Self {
+            endpoint: from.text("FARCALL_ENDPOINT"),
+            base_url: base_url.unwrap_or_else(|| "https://api.runpod.ai/v2".to_owned()),
+            api_key: from.text("RUNPOD_API_KEY"),
+        }
+    }
+}
+
 /// When a job counts as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueueSync {
@@ -60,7 +82,17 @@ impl LocalConfig {
         let hosts = from.text("FARCALL_ALLOWED_HOSTS").unwrap_or_default();
         Ok(Self {
             data_directory: data.unwrap_or_else(|| std::env::temp_dir().join("farcall-data")),
-            endpoint: from.text("FARCALL_ENDPOINT_ID"),
+            endpoint: from.parse(
+                "FARCALL_ENDPOINT_ID",
+                None,
+                "an id of letters, digits, `-` and `_`",
+                |value| {
+                    value
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+                        .then(|| Some(value.to_owned()))
+                },
+            )?,
             sync: from.parse("FARCALL_QUEUE_SYNC", QueueSync::Process, "process or machine", |value| {
                 match value {
                     "process" => Some(QueueSync::Process),

@@ -127,6 +127,16 @@ pub const VARIABLES: &[Variable] = &[
         description: "More host names, separated by commas, that the local endpoint answers to on loopback: those of a proxy before it.",
     },
     Variable {
+        name: "FARCALL_ENDPOINT",
+        default: "`http://127.0.0.1:PORT`",
+        description: "The endpoint that `farcall run`, `jobs`, `logs` and `cancel` call without `--endpoint`: a URL, or the id of one on RunPod. One with a URL gets `FARCALL_API_KEY`.",
+    },
+    Variable {
+        name: "RUNPOD_API_KEY",
+        default: "unset",
+        description: "The key for endpoints that are named by an id. `RUNPOD_ENDPOINT_BASE_URL` says where they are, if not at RunPod.",
+    },
+    Variable {
         name: "FARCALL_CONCURRENCY",
         default: "`RUNPOD_MAX_CONCURRENCY`, then `1`",
         description: "Calls at a time. Above 1, asynchronous functions share one runner; synchronous ones have a runner each.",

@@ -108,13 +108,13 @@ impl Endpoint {
         Ok(Some(json!({"status": record.status, "stream": chunks}).to_string().into()))
     }
 
-    /// The events of a job from a place on, until it is over.
-    pub(super) fn events(self: &Arc<Self>, id: String, from: Option<Place>) -> Response {
+    /// The events of a job from a place on: until it is over, or those there are.
+    pub(super) fn events(self: &Arc<Self>, id: String, from: Option<Place>, follow: bool) -> Response {
         let (sender, body) = mpsc::channel::<Result<Bytes, Infallible>>(ENCODED_AHEAD);
         let endpoint = Arc::clone(self);
         tokio::spawn(async move {
             tokio::select! {
-                () = endpoint.tell_events(&id, from, &sender) => {}
+                () = endpoint.tell_events(&id, from, follow, &sender) => {}
                 () = sender.closed() => {}
             }
         });
@@ -130,6 +130,7 @@ impl Endpoint {
         &self,
         id: &str,
         from: Option<Place>,
+        follow: bool,
         sender: &mpsc::Sender<Result<Bytes, Infallible>>,
     ) {
         let (mut place, mut told): (Option<Place>, Option<Status>) = (from, None);
@@ -168,8 +169,8 @@ impl Endpoint {
                     return;
                 }
             }
-            let Some(notified) = notified.filter(|_| !news.is_over) else {
-                if news.is_over {
+            let Some(notified) = notified.filter(|_| follow && !news.is_over) else {
+                if news.is_over || !follow {
                     return;
                 }
                 continue; // it has ended since: the database tells

@@ -1,7 +1,8 @@
 //! The page at `/`, the reference at `/docs`, and what both are made from. One file each, nothing from outside.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use axum::extract::State;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
@@ -11,51 +12,67 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
-const PAGE: &str = include_str!("page/index.html");
-const DOCS: &str = include_str!("page/docs.html");
+use super::Endpoint;
+
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = concat!(
+    include_str!("page/api.js"),
+    include_str!("page/list.js"),
+    include_str!("page/detail.js"),
+    include_str!("page/form.js")
+);
 const OPENAPI: &str = include_str!("page/openapi.json");
 
-static PAGE_POLICY: LazyLock<String> = LazyLock::new(|| policy(PAGE));
-static DOCS_POLICY: LazyLock<String> = LazyLock::new(|| policy(DOCS));
+/// What the page is told where any id is answered.
+const ANY_ENDPOINT: &str = "local";
 
-pub(super) async fn page() -> Response {
-    html(PAGE, &PAGE_POLICY)
+static PAGE: LazyLock<Page> = LazyLock::new(|| Page::new(include_str!("page/index.html"), SCRIPT));
+static DOCS: LazyLock<Page> =
+    LazyLock::new(|| Page::new(include_str!("page/docs.html"), include_str!("page/docs.js")));
+
+/// A document with its style and script in it, and the policy that allows these and nothing else.
+struct Page {
+    html: String,
+    policy: String,
 }
 
-pub(super) async fn docs() -> Response {
-    html(DOCS, &DOCS_POLICY)
+impl Page {
+    fn new(html: &str, script: &str) -> Self {
+        let hash = |text: &str| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)));
+        let policy = format!(
+            "default-src 'none'; script-src {}; style-src {}; img-src data:; connect-src 'self'; base-uri 'none'; \
+             form-action 'none'; frame-ancestors 'none'",
+            hash(script),
+            hash(STYLE)
+        );
+        Self { html: html.replace("/*STYLE*/", STYLE).replace("/*SCRIPT*/", script), policy }
+    }
+
+    fn answer(&self, endpoint: &Endpoint) -> Response {
+        // An id is letters, digits, `-` and `_`: it needs no escaping.
+        let id = endpoint.config.endpoint.as_deref().unwrap_or(ANY_ENDPOINT);
+        let headers = [
+            (CONTENT_TYPE, "text/html; charset=utf-8"),
+            (CONTENT_SECURITY_POLICY, &self.policy),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (X_FRAME_OPTIONS, "DENY"),
+            (REFERRER_POLICY, "no-referrer"),
+            (CACHE_CONTROL, "no-cache"),
+        ];
+        (headers, self.html.replace("ENDPOINT_ID", id)).into_response()
+    }
+}
+
+pub(super) async fn page(State(endpoint): State<Arc<Endpoint>>) -> Response {
+    PAGE.answer(&endpoint)
+}
+
+pub(super) async fn docs(State(endpoint): State<Arc<Endpoint>>) -> Response {
+    DOCS.answer(&endpoint)
 }
 
 pub(super) async fn openapi() -> Response {
     ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")], OPENAPI).into_response()
-}
-
-fn html(page: &'static str, policy: &str) -> Response {
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CONTENT_SECURITY_POLICY, policy),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (X_FRAME_OPTIONS, "DENY"),
-        (REFERRER_POLICY, "no-referrer"),
-        (CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, page).into_response()
-}
-
-/// What the page's own script and style may do, and nothing else: they are named by their hashes.
-fn policy(page: &str) -> String {
-    let hash = |tag: &str| {
-        let inside =
-            page.split_once(&format!("<{tag}>")).and_then(|(_, rest)| rest.split_once(&format!("</{tag}>")));
-        let (text, _) = inside.unwrap_or_default();
-        format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)))
-    };
-    format!(
-        "default-src 'none'; script-src {}; style-src {}; img-src data:; connect-src 'self'; base-uri 'none'; \
-         form-action 'none'; frame-ancestors 'none'",
-        hash("script"),
-        hash("style")
-    )
 }
 
 #[cfg(test)]
@@ -64,15 +81,17 @@ mod tests {
 
     #[test]
     fn pages_have_one_script_one_style_and_nothing_from_outside() {
-        for page in [PAGE, DOCS] {
-            assert_eq!(page.matches("<script>").count(), 1);
-            assert_eq!(page.matches("<style>").count(), 1);
+        for Page { html, policy } in [&*PAGE, &*DOCS] {
+            assert!(html.matches("<script>").count() == 1 && html.matches("<style>").count() == 1);
+            assert!(policy.matches("sha256-").count() == 2 && !policy.contains("unsafe"), "{policy}");
             for way_in in
-                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", " style=\"", "onclick=\""]
+                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", " style=", " onclick="]
             {
-                assert!(!page.contains(way_in), "{way_in}");
+                assert!(!html.contains(way_in), "{way_in}");
             }
-            assert!(!page.contains("src=\"http") && !page.contains("@import"));
+            assert!(
+                !html.contains("src=\"http") && !html.contains("href=\"http") && !html.contains("@import")
+            );
         }
     }
 

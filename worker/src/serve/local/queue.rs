@@ -15,7 +15,10 @@ use super::job::{Record, Status, now_ms};
 use super::store::Contents;
 
 /// Requests of waiting jobs kept here, in bytes; those beyond it are read from the database when they begin.
-const MOST_INPUT_BYTES: usize = 64 << 20;
+const MOST_INPUT_BYTES: usize = 32 << 20;
+
+/// Requests up to this size are copied out of the buffer they came in.
+const LARGEST_COPY: usize = 64 << 10;
 
 /// All jobs that have not ended.
 #[derive(Debug, Default)]
@@ -102,7 +105,10 @@ impl Queue {
         waiter: Option<oneshot::Sender<Bytes>>,
     ) {
         let id: Arc<str> = record.id.as_str().into();
-        let input = input.filter(|input| self.input_bytes + input.len() <= MOST_INPUT_BYTES);
+        // A copy: the request is a small part of a larger buffer, which would be kept with it.
+        let input = input
+            .filter(|input| self.input_bytes + input.len() <= MOST_INPUT_BYTES)
+            .map(|input| if input.len() > LARGEST_COPY { input } else { Bytes::copy_from_slice(&input) });
         self.input_bytes += input.as_ref().map_or(0, Bytes::len);
         self.deadlines.insert((record.deadline_ms(), Arc::clone(&id)));
         self.waiting.insert((record.low_priority, record.seq), Arc::clone(&id));

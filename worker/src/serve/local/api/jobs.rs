@@ -58,7 +58,7 @@ pub(super) async fn retry(
     Ok(json_of(&json!({"id": job, "status": Status::InQueue})))
 }
 
-/// `Last-Event-ID`, or `offset`, says where the client was.
+/// `Last-Event-ID`, or `offset`, says where the client was; with `follow=0` it is told what there is, and no more.
 pub(super) async fn events(
     State(endpoint): App,
     Path((name, job)): Path<(String, String)>,
@@ -76,7 +76,8 @@ pub(super) async fn events(
     if endpoint.queue().get(&job).is_none() {
         endpoint.store.find(&job).await?.ok_or(ApiError::NoJob)?;
     }
-    Ok(endpoint.events(job, from))
+    let follow = query.get("follow").is_none_or(|follow| follow != "0");
+    Ok(endpoint.events(job, from, follow))
 }
 
 /// A page of the list.

@@ -149,7 +149,7 @@ fn make_checkpoints(file: &Path, ticks: &Receiver<()>) {
             0
         });
         if pages > MOST_LOG_PAGES {
-            let _ = checkpoint("RESTART");
+            let _ = checkpoint("TRUNCATE");
         }
     }
 }
