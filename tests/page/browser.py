@@ -101,7 +101,8 @@ class Browser:
     def open(self, url: str) -> None:
         """Open a page."""
         self.call("Page.navigate", url=url)
-        self.wait("document.readyState === 'complete'")
+        # The document before it is there until the new one comes.
+        self.wait(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(url)})")
 
     def evaluate(self, expression: str) -> Any:
         """Evaluate JavaScript."""
@@ -110,12 +111,18 @@ class Browser:
         return answer["result"].get("value")
 
     def wait(self, expression: str) -> Any:
-        """Wait until JavaScript is true, and return what it is."""
+        """Wait until JavaScript is true, and return what it is. What it reads need not be there yet."""
         deadline = time.monotonic() + PATIENCE_S
-        while not (value := self.evaluate(expression)):
-            assert time.monotonic() < deadline, f"never: {expression}\n{self.text('body')}\n{self.errors}"
+        while True:
+            try:
+                if value := self.evaluate(expression):
+                    return value
+                reason = ""
+            except AssertionError as error:
+                reason = str(error)
+            if time.monotonic() > deadline:
+                raise AssertionError(f"never: {expression}\n{self.text('body')}\n{self.errors}\n{reason}")
             time.sleep(0.02)
-        return value
 
     def text(self, selector: str) -> str:
         """Return the text that a person sees."""

@@ -5,18 +5,21 @@
 Writes pictures to the directory. Says `skipped` and why where there is no browser.
 """
 
+import json
 import sys
 from pathlib import Path
 
 from browser import Browser, find
 
+# Prints, then goes on when there is a file: what is seen before cannot have been seen after.
 COUNT = """\
-import time
+import os, time
 
-def count(steps):
+def count(steps, go_on):
     for step in range(steps):
         print("step", step, "<b>&amp;</b>", flush=True)
-        time.sleep(0.3)
+        while step == 1 and not os.path.exists(go_on):
+            time.sleep(0.01)
     return {"steps": steps, "markup": "<img src=x onerror=alert(1)>"}
 """
 FAIL = "def fail(text):\n    print('about to fail')\n    raise ValueError(text)\n"
@@ -53,10 +56,13 @@ def begin(page: Browser, url: str, pictures: Path, key: str | None) -> None:
 
 def watch(page: Browser, pictures: Path) -> None:
     """Output comes while the function runs, as text."""
-    run(page, COUNT, "count", "[6]")
+    go_on = pictures / "go-on"
+    go_on.unlink(missing_ok=True)
+    run(page, COUNT, "count", json.dumps([6, str(go_on)]))
     page.wait(f"{OUTPUT}.includes('step 1') && {STATUS} === 'running'")
-    assert not page.evaluate(f"{OUTPUT}.includes('step 5')"), "it is there before it is printed"
+    assert not page.evaluate(f"{OUTPUT}.includes('step 2')"), "it is there before it is printed"
     page.screenshot(pictures / "running.png")
+    go_on.touch()
     page.wait(f"{STATUS} === 'completed'")
     expected = "".join(f"step {step} <b>&amp;</b>\n" for step in range(6))
     assert page.evaluate(OUTPUT) == expected
@@ -66,7 +72,7 @@ def watch(page: Browser, pictures: Path) -> None:
 
 def cancel(page: Browser) -> None:
     """A running one is cancelled, and what it has printed stays."""
-    run(page, COUNT, "count", "[1000]")
+    run(page, COUNT, "count", '[1000, "/nowhere"]')
     page.wait(f"{OUTPUT}.includes('step 0')")
     page.click("#cancel")
     page.wait(f"{STATUS} === 'cancelled'")

@@ -139,3 +139,44 @@ fn a_queue_of_a_later_version_is_left_alone() {
     assert_eq!(endpoint.start_beside(), Some(64));
     assert!(endpoint.log().contains("later version"), "{}", endpoint.log());
 }
+
+#[test]
+fn clients_that_go_away_leave_nothing_half_done() {
+    let endpoint = LocalEndpoint::start();
+    let slow = function("f", "import time\ndef f(): time.sleep(60)").input();
+    let running = endpoint.submit(&json!({"input": slow}));
+    endpoint.await_status(&running, "IN_PROGRESS");
+    let large = function("g", "def g(x): return 1").args(json!(["x".repeat(100_000)])).input();
+    for input in [&large, &slow] {
+        for _ in 0..10 {
+            let mut connection = endpoint.connect();
+            connection.send("POST", "/v2/test/run", &[], json!({"input": input}).to_string().as_bytes());
+            connection.disconnect();
+        }
+    }
+    let ids = || -> Vec<String> {
+        let listed = endpoint.json("GET", "jobs?status=IN_QUEUE", "");
+        listed["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect()
+    };
+    for id in ids().iter().step_by(2).chain([&running]) {
+        let mut connection = endpoint.connect();
+        connection.send("POST", &format!("/v2/test/cancel/{id}"), &[], b"");
+        connection.disconnect();
+    }
+    // Whatever was heard is done: all that is left can be ended, and then nothing is left.
+    for id in ids() {
+        assert_eq!(endpoint.json("POST", &format!("cancel/{id}"), "")["status"], "CANCELLED");
+    }
+    let is_empty = || {
+        let counts = &endpoint.json("GET", "jobs", "")["counts"];
+        let running = counts["IN_PROGRESS"] != 0;
+        if running {
+            let listed = endpoint.json("GET", "jobs?status=IN_PROGRESS", "");
+            let id = listed["jobs"][0]["id"].as_str().unwrap_or_default();
+            endpoint.ask("POST", &format!("cancel/{id}"), "");
+        }
+        !running && counts["IN_QUEUE"] == 0
+    };
+    assert!(e2e::wait_until(is_empty), "{}", endpoint.json("GET", "jobs", ""));
+    assert_eq!(endpoint.runsync(&function("f", "def f(): return 1"))["status"], "COMPLETED");
+}

@@ -1,5 +1,7 @@
 //! Who may call the local endpoint.
 
+#![expect(clippy::unwrap_used, reason = "clippy takes only functions marked as tests for tests")]
+
 use e2e::{LocalEndpoint, function};
 use serde_json::json;
 

@@ -7,13 +7,15 @@
 //! ```
 //!
 //! A job whose id a client has survives the end of this process: it is in the database before the client is told.
-//! [`lifecycle`] has a job from its arrival to its end, and every end is written before anybody can see it.
+//! [`lifecycle`] has a job from its beginning to its end, and every end is written before anybody can see it.
 
 mod api;
+mod ending;
 mod events;
 mod files;
 mod follow;
 mod guard;
+mod intake;
 mod job;
 mod lifecycle;
 mod machine;

@@ -13,8 +13,8 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::intake::SubmitError;
 use super::job::Status;
-use super::lifecycle::SubmitError;
 use super::outside::RetryError;
 use super::store::StoreError;
 use super::submission::SubmissionError;
@@ -110,6 +110,14 @@ pub(super) fn routes(endpoint: &Arc<Endpoint>) -> Router {
         .with_state(Arc::clone(endpoint))
 }
 
+/// Does what must not be left half done, also when the client goes away meanwhile: its handler is dropped then.
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(error) => std::panic::resume_unwind(error.into_panic()), // nobody aborts it
+    }
+}
+
 /// JSON that is ready to be sent.
 fn ready(body: Bytes) -> Response {
     json_response(StatusCode::OK, body.into())
@@ -145,7 +153,7 @@ impl Endpoint {
 
 async fn purge(State(endpoint): App, Path(name): Path<String>) -> Result<Response, ApiError> {
     endpoint.answers_to(&name)?;
-    let removed = endpoint.purge().await?;
+    let removed = to_the_end(async move { endpoint.purge().await }).await?;
     Ok(json_of(&json!({"removed": removed, "status": "completed"})))
 }
 

@@ -1,38 +1,22 @@
-//! A job from its arrival to its end.
+//! A job from its beginning to its end.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::json;
-use tokio::sync::{mpsc, oneshot};
-use tracing::{error, warn};
+use tokio::sync::mpsc;
 
 use super::Endpoint;
-use super::files::{Kind, Stored};
-use super::job::{Record, Status, milliseconds, new_id, now_ms};
+use super::files::Kind;
+use super::job::Status;
 use super::queue::Begun;
-use super::store::{Change, Finish, Payload, StoreError};
-use super::submission::Submission;
+use super::store::{Change, Payload, StoreError};
 use crate::job::{Job, JobOutcome, on_one_line};
-use crate::runner::{Ending, Follower, Interruption, Report};
+use crate::runner::{Ending, Event, Follower, Interruption, Report};
 use crate::serve::answer::{Answer, Envelopes, is_streamed};
 
 /// Events of a job on their way from its runner.
 const WAITING_EVENTS: usize = 1024;
-
-/// Why a job is not taken.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SubmitError {
-    #[error("{0} jobs wait already\nhint: try again later; FARCALL_MAX_QUEUED_JOBS raises the limit")]
-    QueueFull(usize),
-    #[error(
-        "requests and results take more than {0} bytes\nhint: try again later; FARCALL_QUEUE_GB raises the limit"
-    )]
-    StoreFull(u64),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
 
 /// How a call ended.
 enum End {
@@ -42,62 +26,6 @@ enum End {
 }
 
 impl Endpoint {
-    /// Takes a job. When this returns it is written, unless somebody waits for its end instead of its id.
-    pub(super) async fn submit(
-        self: &Arc<Self>,
-        submission: Submission,
-        waiter: Option<oneshot::Sender<Bytes>>,
-    ) -> Result<String, SubmitError> {
-        let now = now_ms();
-        let input = submission.input;
-        let seq = {
-            let mut queue = self.queue();
-            if queue.waiting() >= self.config.max_queued_jobs {
-                return Err(SubmitError::QueueFull(queue.waiting()));
-            }
-            if queue.payload_bytes + input.len() as u64 > self.config.max_queue_bytes {
-                return Err(SubmitError::StoreFull(self.config.max_queue_bytes));
-            }
-            queue.payload_bytes += input.len() as u64;
-            queue.next_seq()
-        };
-        let record = Record {
-            seq,
-            id: new_id(waiter.is_some()),
-            name: submission.name,
-            status: Status::InQueue,
-            low_priority: submission.low_priority,
-            is_sync: waiter.is_some(),
-            attempts: 0,
-            retries: 0,
-            created_ms: now,
-            queued_ms: now,
-            started_ms: None,
-            finished_ms: None,
-            ttl_ms: submission.ttl_ms.unwrap_or_else(|| milliseconds(self.config.ttl)),
-            timeout_ms: submission.timeout_ms,
-            webhook: submission.webhook,
-            input_bytes: i64::try_from(input.len()).unwrap_or(i64::MAX),
-            error: None,
-        };
-        let id = record.id.clone();
-        let stored =
-            self.store.files().keep(&id, Kind::Input, input.clone()).await.map_err(StoreError::from)?;
-        let add = Change::Add { record: Box::new(record.clone()), input: stored };
-        if waiter.is_some() {
-            self.store.send(add);
-        } else {
-            self.store.write(add).await?;
-        }
-        {
-            let mut queue = self.queue();
-            queue.enter(record, Some(input), waiter);
-            queue.counts[Status::InQueue as usize] += 1;
-        }
-        self.dispatch();
-        Ok(id)
-    }
-
     /// Begins what may begin.
     pub(super) fn dispatch(self: &Arc<Self>) {
         while !self.worker.draining.is_cancelled() {
@@ -150,7 +78,7 @@ impl Endpoint {
         let collecting = async {
             let mut envelopes = Envelopes::default();
             while let Some(event) = events.recv().await {
-                if let crate::runner::Event::Chunk(chunk, body) = &event {
+                if let Event::Chunk(chunk, body) = &event {
                     envelopes.add(chunk, body);
                 }
                 if let Some(open) = self.queue().get_mut(&begun.id)
@@ -241,71 +169,5 @@ impl Endpoint {
             open.is_closing = false;
         }
         queue.wait_again(&begun.id, attempts);
-    }
-
-    async fn finish(&self, begun: &Begun, status: Status, answer: Answer) {
-        let (id, finished_ms) = (&*begun.id, now_ms());
-        if let Some(error) = answer.error.as_ref().filter(|_| answer.is_stream)
-            && let Some(run) = self.queue().get_mut(id).and_then(|open| open.run.as_mut())
-        {
-            run.log.add_failure(error);
-        }
-        let output = answer.output.map(Bytes::from);
-        let kept = self.keep(id, output.clone()).await;
-        let finish = Finish {
-            seq: begun.record.seq,
-            status,
-            finished_ms,
-            expires_ms: self.expiry(begun.record.is_sync),
-            error: answer.error.clone(),
-            output: kept.0,
-            events: kept.1,
-        };
-        if let Err(error) = self.store.write(Change::Finish(Box::new(finish))).await {
-            // Those who wait get their answer all the same; after a restart the job would run again.
-            error!(job = id, error = on_one_line(&error), "the end of a job is not written");
-        }
-        let mut queue = self.queue();
-        if let Some(open) = queue.get_mut(id) {
-            open.record.finished_ms = Some(finished_ms);
-            open.record.error = answer.error;
-        }
-        queue.set_status(id, status);
-        let Some(open) = queue.remove(id) else { return };
-        drop(queue);
-        self.tell_end(open, output.as_deref());
-    }
-
-    /// Adds what a job had to say that was ended from outside, and forgets it.
-    async fn amend(&self, begun: &Begun, answer: Option<Answer>) {
-        let output = answer.and_then(|answer| answer.output).map(Bytes::from);
-        let (output, events) = self.keep(&begun.id, output).await;
-        let amended = self.store.write(Change::Amend { seq: begun.record.seq, output, events }).await;
-        if let Err(error) = amended {
-            warn!(job = &*begun.id, error = on_one_line(&error), "what a job printed is not written");
-        }
-        self.queue().remove(&begun.id);
-    }
-
-    /// Keeps a call's output and events; what cannot be kept becomes a text that says so.
-    async fn keep(&self, id: &str, output: Option<Bytes>) -> (Option<Stored>, Option<Stored>) {
-        let events =
-            self.queue().get(id).and_then(|open| open.run.as_ref()?.log.to_stored()).map(Bytes::from);
-        let files = self.store.files();
-        let mut kept = [None, None];
-        for (place, (kind, payload)) in kept.iter_mut().zip([(Kind::Output, output), (Kind::Events, events)])
-        {
-            let Some(payload) = payload else { continue };
-            *place = Some(files.keep(id, kind, payload).await.unwrap_or_else(|error| {
-                error!(job = id, %error, "a payload cannot be written");
-                let lost =
-                    json!({"success": false, "error": format!("the result could not be written: {error}")});
-                Stored::Inline(lost.to_string().into())
-            }));
-        }
-        let [output, events] = kept;
-        let bytes = [&output, &events].into_iter().flatten().map(|stored| stored.len() as u64).sum::<u64>();
-        self.queue().payload_bytes += bytes;
-        (output, events)
     }
 }

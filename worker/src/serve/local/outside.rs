@@ -40,7 +40,7 @@ enum Claim {
 }
 
 impl Endpoint {
-    /// Ends a job. Returns where it stands now, if it is known; one that had ended stays as it was.
+    /// Ends a job; must not be dropped before it has. Returns where it stands now, if it is known; one that had ended stays as it was.
     pub(super) async fn end(
         &self,
         id: &str,

@@ -8,9 +8,9 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{ApiError, App, json_of, ready};
+use super::{ApiError, App, json_of, ready, to_the_end};
 use crate::serve::local::events::Place;
-use crate::serve::local::job::{Status, Summary};
+use crate::serve::local::job::{Record, Status, Summary};
 use crate::serve::local::store::Filter;
 
 /// Jobs on a page of the list, unless `limit` says otherwise, and at most.
@@ -45,7 +45,9 @@ pub(super) async fn cancel(
     Path((name, job)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
     endpoint.answers_to(&name)?;
-    let status = endpoint.end(&job, Status::Cancelled, Some("the job was cancelled")).await?;
+    let id = job.clone();
+    let cancelling = async move { endpoint.end(&id, Status::Cancelled, Some("the job was cancelled")).await };
+    let status = to_the_end(cancelling).await?;
     Ok(json_of(&json!({"id": job, "status": status.ok_or(ApiError::NoJob)?})))
 }
 
@@ -54,7 +56,8 @@ pub(super) async fn retry(
     Path((name, job)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
     endpoint.answers_to(&name)?;
-    endpoint.retry(&job).await?;
+    let id = job.clone();
+    to_the_end(async move { endpoint.retry(&id).await }).await?;
     Ok(json_of(&json!({"id": job, "status": Status::InQueue})))
 }
 
@@ -102,7 +105,7 @@ pub(super) async fn list(
     let counts = endpoint.queue().counts;
     let listed = Listed {
         next: jobs.last().filter(|_| is_full).map(|last| last.seq),
-        jobs: jobs.iter().map(crate::serve::local::job::Record::summary).collect(),
+        jobs: jobs.iter().map(Record::summary).collect(),
         counts: Status::ALL
             .into_iter()
             .map(|status| (status.name().to_owned(), counts[status as usize].into()))

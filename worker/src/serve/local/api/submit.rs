@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{ApiError, App, json_of, ready};
+use super::{ApiError, App, json_of, ready, to_the_end};
 use crate::serve::local::Endpoint;
 use crate::serve::local::store::Change;
 use crate::serve::local::submission::Submission;
@@ -28,7 +28,8 @@ pub(super) async fn run(
 ) -> Result<Response, ApiError> {
     endpoint.answers_to(&name)?;
     let body = read(body, endpoint.config.run_body_bytes, "FARCALL_RUN_BODY_MB").await?;
-    let id = endpoint.submit(accept(&endpoint, &body)?, None).await?;
+    let submission = accept(&endpoint, &body)?;
+    let id = to_the_end(async move { endpoint.submit(submission, None).await }).await?;
     Ok(json_of(&json!({"id": id, "status": "IN_QUEUE"})))
 }
 
@@ -66,7 +67,8 @@ async fn run_and_wait(
     };
     let body = read(body, endpoint.config.runsync_body_bytes, "FARCALL_RUNSYNC_BODY_MB").await?;
     let (waiter, ended) = oneshot::channel();
-    let id = endpoint.submit(accept(endpoint, &body)?, Some(waiter)).await?;
+    let (submission, submitting) = (accept(endpoint, &body)?, Arc::clone(endpoint));
+    let id = to_the_end(async move { submitting.submit(submission, Some(waiter)).await }).await?;
     let document = tokio::select! {
         document = ended => document.ok(),
         () = tokio::time::sleep(Duration::from_millis(wait)) => None,
