@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench.dependencies import dependencies
 from bench.extremes import idle, large_and_rough
+from bench.local import local
 from bench.options import DIRECTORY, WARM_UP_RUNS, Options, ask, version
 from bench.processes import whole_process
 from bench.queue import queue
@@ -35,6 +36,7 @@ SECTIONS: dict[str, Callable[[Options], Section]] = {
     "idle": idle,
     "queue": queue,
     "dependencies": dependencies,
+    "local": local,
 }
 
 
