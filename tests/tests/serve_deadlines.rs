@@ -13,10 +13,18 @@ fn hangs(worker: &Worker, way: &str) -> Request {
 def f():
     open({:?}, 'w').write(str(os.getpid()))
     {way}  # the line that hangs
-    return 'came to its end'",
+    return 'came to its end'
+def ready(): pass",
         worker.path("begun")
     );
-    function("f", &code)
+    loaded(worker, function("f", &code))
+}
+
+/// The same request, its source loaded by a call of `ready` in it: the time of one that hangs must not run out
+/// while it still imports modules. The source's file is named for the function called first.
+fn loaded(worker: &Worker, request: Request) -> Request {
+    worker.value(&request.clone().with("function_name", "ready"));
+    request
 }
 
 #[test]
@@ -34,10 +42,31 @@ fn at_the_deadline_the_answer_tells_where_the_call_hung() {
     ] {
         let error = worker.error(&hangs(&worker, way).with("timeout", 1));
         assert!(error.starts_with("the call timed out after 1 s\n"), "{way}: {error}");
-        assert!(error.contains("f.py\", line 4 in f"), "{way}: {error}");
+        assert!(error.contains("ready.py\", line 4 in f"), "{way}: {error}");
         runners.insert(worker.await_file("begun"));
     }
     assert!(runners.len() <= 2, "each ended by itself, and its runner went on: {runners:?}");
+}
+
+#[test]
+fn a_call_that_is_cancelled_twice_ends_once() {
+    let worker = Worker::options().with("FARCALL_CANCEL_GRACE_S", "1").start();
+    let code = format!(
+        "import time
+def f():
+    while True:
+        try: time.sleep(600)
+        except KeyboardInterrupt: open({:?}, 'a').write('x')
+def ready(): pass",
+        worker.path("interrupted")
+    );
+    let mut connection = worker.connect();
+    let request = loaded(&worker, function("f", &code)).with("timeout", 0.3).to_string();
+    connection.send("POST", "/execute", &[], request.as_bytes());
+    worker.await_file("interrupted"); // by its deadline
+    connection.disconnect(); // and now by its client
+    assert_eq!(worker.value(&function("g", "def g(): return 'next'")), json!("next"));
+    assert_eq!(worker.await_file("interrupted"), "x", "the second one has nobody to interrupt");
 }
 
 #[test]
@@ -49,10 +78,11 @@ async def innermost():
 async def inner():
     await innermost()
 async def f():
-    await asyncio.gather(asyncio.sleep(0), asyncio.create_task(inner()))";
+    await asyncio.gather(asyncio.sleep(0), asyncio.create_task(inner()))
+async def ready(): pass";
     for concurrency in ["1", "4"] {
         let worker = Worker::options().with("FARCALL_CONCURRENCY", concurrency).start();
-        let error = worker.error(&function("f", code).with("timeout", 1));
+        let error = worker.error(&loaded(&worker, function("f", code)).with("timeout", 1));
         let start = "the call timed out after 1 s\nTask (most recent call first):\n  File ";
         assert!(error.starts_with(start), "{error}");
         let lines =
@@ -74,11 +104,12 @@ def f():
     open({:?}, 'w').write(str(child.pid))
     while True:
         try: time.sleep(600)
-        except KeyboardInterrupt: print('not me')",
+        except KeyboardInterrupt: print('not me')
+def ready(): pass",
         worker.path("child")
     );
-    let response = worker.call(&function("f", &code).with("timeout", 0.2));
-    assert!(response.error.as_deref().is_some_and(|error| error.contains("timed out after 0.2 s")));
+    let response = worker.call(&loaded(&worker, function("f", &code)).with("timeout", 1));
+    assert!(response.error.as_deref().is_some_and(|error| error.contains("timed out after 1 s")));
     assert_eq!(response.stdout.as_deref(), Some("not me\n"));
     let child = worker.await_file("child").parse().unwrap();
     assert!(wait_until(|| !is_alive(child)));
@@ -90,7 +121,7 @@ fn code_that_holds_the_gil_is_killed_and_its_stack_is_known() {
     let worker = Worker::options().with("FARCALL_CANCEL_GRACE_S", "1").start();
     for way in ["ctypes.PyDLL(None).sleep(600)", "__import__('re').match('(a+)+$', 'a' * 60 + 'b')"] {
         let error = worker.error(&hangs(&worker, way).with("timeout", 1));
-        assert!(error.contains("timed out") && error.contains("f.py\", line 4 in f"), "{way}: {error}");
+        assert!(error.contains("timed out") && error.contains("ready.py\", line 4 in f"), "{way}: {error}");
         assert_eq!(worker.value(&function("g", "def g(): return 'next'")), json!("next"));
     }
 }
@@ -98,7 +129,7 @@ fn code_that_holds_the_gil_is_killed_and_its_stack_is_known() {
 #[test]
 fn the_header_counts_before_the_request_and_the_request_before_the_default() {
     let worker = Worker::options().with("FARCALL_TIMEOUT_S", "1").start();
-    let hang = hangs(&worker, "time.sleep(600)");
+    let hang = loaded(&worker, function("f", "import time\ndef f(): time.sleep(600)\ndef ready(): pass"));
     assert!(worker.error(&hang).contains("after 1 s"));
     assert!(worker.error(&hang.clone().with("timeout", 0.2)).contains("after 0.2 s"));
     let body = hang.with("timeout", 600).to_string();

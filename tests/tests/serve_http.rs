@@ -179,3 +179,20 @@ fn a_port_in_use_ends_the_worker_with_a_sentence() {
     let said = format!("cannot listen on 127.0.0.1:{port}");
     assert!(wait_until(|| worker.logged(&said).is_some()), "{worker:?}");
 }
+
+#[test]
+fn calls_with_one_id_at_once_are_each_answered() {
+    let worker = Worker::options().with("FARCALL_CONCURRENCY", "2").start();
+    for kind in ["def", "async def"] {
+        let code = format!("{kind} f(x):\n    print(x)\n    return x");
+        let mut connections = [worker.connect(), worker.connect()];
+        for (number, connection) in connections.iter_mut().enumerate() {
+            let request = function("f", &code).args(json!([number])).to_string();
+            connection.send("POST", "/execute", &[("x-request-id", "the-same")], request.as_bytes());
+        }
+        for (number, connection) in connections.iter_mut().enumerate() {
+            let response = connection.answer().call();
+            assert_eq!((value(&response), response.stdout), (json!(number), Some(format!("{number}\n"))));
+        }
+    }
+}

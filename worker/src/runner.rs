@@ -17,6 +17,7 @@ mod invoke;
 mod limits;
 mod output;
 pub mod pool;
+mod report;
 mod shared;
 mod template;
 
@@ -35,10 +36,11 @@ use crate::process::Process;
 use channel::Channel;
 use evidence::Evidence;
 pub use factory::{Factory, Sprout, StartError};
-pub use invoke::{Assignment, Death, Ending, Interruption, Report};
+pub use invoke::Assignment;
 use limits::Limits;
 pub(crate) use output::OutputBuffer;
 use output::{CallOutput, OutputPipe};
+pub use report::{Death, Ending, Interruption, Report};
 
 /// How long a runner may take to run its exit handlers when it is stopped.
 const STOP_GRACE: Duration = Duration::from_secs(2);

@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::invoke::{Assignment, Death, Ending, Interruption, Report, until};
+use super::invoke::{Assignment, until};
 use super::output::CallOutput;
+use super::report::{Death, Ending, Interruption, Report};
 use super::{Event, Runner};
 
 /// In front of native output that several calls may have made.
