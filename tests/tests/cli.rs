@@ -229,7 +229,12 @@ fn help_shows_what_there_is_and_an_example() {
     Commands:
       test-handler  Run requests from files and check what they answer
       doctor        Check what the worker finds on this machine and whether it can run functions
+      env           List, show or remove the environments that packages were installed into
       serve         Serve requests until told to stop
+      run           Run a function or a method of a file on an endpoint
+      jobs          List the jobs of an endpoint
+      logs          Show what a job has printed
+      cancel        Cancel jobs
       help          Print this message or the help of the given subcommand(s)
 
     Options:
@@ -240,7 +245,9 @@ fn help_shows_what_there_is_and_an_example() {
       farcall doctor                              check that this machine can run functions
       farcall test-handler examples               run every request in a directory
       farcall test-handler request.json --json    run one, with a machine-readable answer
-      farcall serve --mode http                   serve requests by HTTP
+      farcall serve                               be an endpoint: queue, API, page
+      farcall run code.py::add --args '[1, 2]'    run a function on it, and show what it prints
+      farcall env list                            list the environments of installed packages
 
     The interpreter is FARCALL_PYTHON, the active virtual environment's, or python3 on PATH.
     Variables are described in docs/configuration.md.
@@ -248,7 +255,9 @@ fn help_shows_what_there_is_and_an_example() {
     for word in ["--json", "--test_input", "expect", "stdout_contains", "Exit code"] {
         assert!(help(&["test-handler", "--help"]).contains(word), "{word}");
     }
-    assert!(help(&["doctor", "--help"]).contains("--json"));
+    for command in ["doctor", "run", "jobs", "logs", "cancel"] {
+        assert!(help(&[command, "--help"]).contains("--json"), "{command}");
+    }
     assert!(help(&["--version"]).starts_with("farcall "));
 }
 

@@ -31,7 +31,10 @@ function select(id) {
       chunks.push(data);
       showChunks(chunks);
     }
-    if (event === "status") showDocument(data, chunks);
+    if (event === "status") {
+      showDocument(data, chunks);
+      refresh(); // the list shall not say something else
+    }
   });
   showRequest(id, signal);
 }
