@@ -105,6 +105,13 @@ fn thousands_of_waiting_jobs_keep_their_order() {
     let listed = endpoint.json("GET", "jobs?status=IN_QUEUE&limit=1000", "");
     assert_eq!(listed["jobs"].as_array().map(Vec::len), Some(1000));
     assert_eq!(listed["counts"]["IN_QUEUE"], JOBS);
+    // So many are found by another way than a few.
+    let found = endpoint.json("GET", "jobs?search=not&limit=1000", "");
+    let ids = |page: &Value| -> Vec<Value> {
+        page["jobs"].as_array().unwrap().iter().map(|job| job["id"].clone()).collect()
+    };
+    assert!(ids(&found).len() == 1000 && ids(&found) == ids(&listed), "the latest, in their order");
+    assert_eq!(endpoint.json("GET", "jobs?search=hold", "")["jobs"][0]["id"], first.as_str());
     endpoint.touch("end");
     endpoint.await_status(&first, "COMPLETED");
     let all_ended = || endpoint.json("GET", "health", "")["jobs"]["completed"] == JOBS + 1;

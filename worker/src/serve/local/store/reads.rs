@@ -15,6 +15,9 @@ const COLUMNS: &str =
 /// Rows that one transaction removes: others wait meanwhile.
 const MOST_REMOVED: i64 = 500;
 
+/// Jobs that a search sorts: sorting more takes longer than looking at the latest.
+const MOST_SORTED: i64 = 1000;
+
 /// Which jobs to list, the latest first.
 #[derive(Debug, Clone, Default)]
 pub(in crate::serve::local) struct Filter {
@@ -89,12 +92,14 @@ impl Store {
                 conditions.push(format!("status = ?{}", values.len()));
             }
             if let Some(search) = filter.search {
-                // Everything that begins so, by the indexes of ids and names.
-                values.push(search.clone().into());
-                values.push(format!("{search}\u{10ffff}").into());
+                let beyond = format!("{search}\u{10ffff}");
+                // Few are found by the indexes of ids and names, then sorted; many, by walking from the latest.
+                let plus = if is_common(connection, &search, &beyond)? { "+" } else { "" };
+                values.extend([search.into(), beyond.into()]);
                 let (from, to) = (values.len() - 1, values.len());
-                conditions
-                    .push(format!("((id >= ?{from} AND id < ?{to}) OR (name >= ?{from} AND name < ?{to}))"));
+                conditions.push(format!(
+                    "(({plus}id >= ?{from} AND {plus}id < ?{to}) OR ({plus}name >= ?{from} AND {plus}name < ?{to}))"
+                ));
             }
             values.push(filter.limit.into());
             let sql = format!(
@@ -125,6 +130,15 @@ impl Store {
     pub(in crate::serve::local) async fn remove(&self, expired_at: i64) -> Result<Removed, StoreError> {
         self.read(move |connection| remove(connection, expired_at)).await
     }
+}
+
+/// Whether many jobs call something whose name is in this range.
+fn is_common(connection: &Connection, from: &str, to: &str) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE name >= ?1 AND name < ?2 LIMIT ?3)",
+    )?;
+    let found: i64 = statement.query_row(params![from, to, MOST_SORTED], |row| row.get(0))?;
+    Ok(found == MOST_SORTED)
 }
 
 fn remove(connection: &Connection, expired_at: i64) -> rusqlite::Result<Removed> {
