@@ -75,6 +75,8 @@ pub struct Config {
     pub max_instances: usize,
     /// `FARCALL_FRESH_NAMESPACE`
     pub fresh_namespace: bool,
+    /// `FARCALL_IDLE_EXIT_S`: an endpoint of its own ends when nobody has needed it for so long
+    pub idle_exit: Option<Duration>,
     /// `FARCALL_START_TIMEOUT_S`
     pub start_timeout: Duration,
     /// `FARCALL_IDLE_RUNNERS`
@@ -149,6 +151,7 @@ impl Config {
         let platform = ["RUNPOD_ENDPOINT_ID", "RUNPOD_POD_ID"].iter().any(|name| from.text(name).is_some());
         let port = from.port_number("PORT", if platform { 80 } else { 8000 })?;
         let timeout = from.count("FARCALL_TIMEOUT_S", 0)?;
+        let idle_exit = from.count("FARCALL_IDLE_EXIT_S", 0)?;
         Ok(Self {
             python: from.path("FARCALL_PYTHON"),
             libpython: from.libpython()?,
@@ -182,6 +185,7 @@ impl Config {
             max_result_bytes: from.number("FARCALL_MAX_RESULT_MB", 512)? << 20,
             max_instances: size(from.number("FARCALL_MAX_INSTANCES", 64)?),
             fresh_namespace: from.switch("FARCALL_FRESH_NAMESPACE", false)?,
+            idle_exit: (idle_exit > 0).then(|| Duration::from_secs(idle_exit)),
             start_timeout: Duration::from_secs(from.number("FARCALL_START_TIMEOUT_S", 60)?),
             idle_runners: size(from.count("FARCALL_IDLE_RUNNERS", 4)?),
             install_timeout: Duration::from_secs(from.number("FARCALL_INSTALL_TIMEOUT_S", 300)?),

@@ -4,6 +4,7 @@ mod answer;
 mod backoff;
 mod execute;
 mod http;
+mod idle;
 mod local;
 mod runpod;
 mod stream;
@@ -25,6 +26,7 @@ use crate::interpreter::{Interpreter, InterpreterError};
 use crate::output_log::LogSink;
 use crate::runner::pool::{PoolHealth, PoolSize};
 use crate::supervisor::Supervisor;
+use idle::Idle;
 use local::{Endpoint, OpenedQueue};
 pub use local::{SchemaError, StoreError};
 use runpod::QueueWorker;
@@ -165,7 +167,7 @@ async fn serve_http(config: &Config) -> Result<End, ServeError> {
 async fn serve_local(config: &Config) -> Result<End, ServeError> {
     let is_loopback = check_address(config).await?;
     let listener = listen(&config.host, config.port).await?;
-    let signals = Signals::new()?;
+    let mut signals = Signals::new()?;
     let queue = OpenedQueue::open(config).await?;
     let worker = Worker::start(config).await?;
     let endpoint = Endpoint::start(&worker, config, queue);
@@ -173,7 +175,13 @@ async fn serve_local(config: &Config) -> Result<End, ServeError> {
     info!(%address, durable = !config.local.ephemeral, "serving HTTP");
     info!(url = format!("http://{address}/"), "the endpoint's page");
     let (servers, closing) = (TaskTracker::new(), CancellationToken::new());
-    servers.spawn(http::serve(listener, endpoint.routes(is_loopback), closing.clone()));
+    let mut routes = endpoint.routes(is_loopback);
+    if let Some(limit) = config.idle_exit {
+        let idle = Idle::new(limit, worker.jobs.clone());
+        routes = idle.watch(routes);
+        signals.idle = Some(idle);
+    }
+    servers.spawn(http::serve(listener, routes, closing.clone()));
     let end = worker.run(config, signals).await;
     closing.cancel();
     servers.close();
@@ -221,19 +229,32 @@ async fn serve_queue(config: &Config, platform: &PlatformConfig) -> Result<End, 
     Ok(end)
 }
 
-/// The signals that tell the worker to stop.
+/// What tells the worker to stop: signals, and that nobody needs it.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    idle: Option<Idle>,
 }
 
 impl Signals {
     fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            idle: None,
+        })
     }
 
     async fn wait(&mut self) {
+        let idle = self.idle.take(); // what insists on an end is a signal
+        let over = async {
+            match &idle {
+                Some(idle) => idle.over().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = over => {}
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }

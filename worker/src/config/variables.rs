@@ -80,6 +80,11 @@ pub const VARIABLES: &[Variable] = &[
         description: "The id under which the local endpoint is called (`/v2/ID/run`); unset, it answers to any.",
     },
     Variable {
+        name: "FARCALL_IDLE_EXIT_S",
+        default: "`0`",
+        description: "Local mode: end after so many seconds without a request or a job; `0`: never. The SDK's workers end so.",
+    },
+    Variable {
         name: "FARCALL_QUEUE_SYNC",
         default: "`process`",
         description: "When a job counts as accepted: `process`, when the system has it (survives `kill -9`; a power cut may cost the last second); `machine`, when the disk has it.",
