@@ -6,6 +6,7 @@
 //! never copied here.
 
 mod arguments;
+mod extras;
 mod kind;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 pub use arguments::{KeywordArguments, Payload};
+pub use extras::Extras;
 pub use kind::{ExecutionType, SerializationFormat};
 
 /// One request to run a function or a method. Field names are the wire's.
@@ -76,6 +78,9 @@ pub struct FunctionRequest<'a> {
     /// Execution deadline in seconds; sent by 2.x task clients.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<f64>,
+    /// What clients of ours ask for beyond what the others know.
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Extras::is_default")]
+    pub farcall: Extras,
     /// The wrapped form; taken apart by [`FunctionRequest::parse`].
     #[serde(borrow, skip_serializing)]
     input: Option<Box<Object<'a>>>,
@@ -174,6 +179,12 @@ impl<'a> FunctionRequest<'a> {
         }
     }
 
+    /// Whether what a generator yields goes to the client piece by piece, if it can: 2.x clients speak JSON and take
+    /// the items as they come; 1.x clients need one object, and ours say it.
+    pub fn wants_stream(&self) -> bool {
+        self.serialization_format == SerializationFormat::Json || self.farcall.stream
+    }
+
     /// Whether a failure's text is the traceback alone. Clients of the JSON format (2.x) expect that; 1.x
     /// clients expect the exception's message in front of it.
     pub fn wants_bare_traceback(&self) -> bool {
@@ -224,6 +235,7 @@ impl Default for FunctionRequest<'_> {
             accelerate_downloads: true,
             serialization_format: SerializationFormat::Cloudpickle,
             timeout: None,
+            farcall: Extras::default(),
             input: None,
         }
     }

@@ -28,6 +28,10 @@ pub struct FunctionResponse {
     pub instance_id: Option<String>,
     /// What is known about that instance.
     pub instance_info: Option<InstanceInfo>,
+    /// What kind of failure it was, and what there is to know about it: an object with `kind`. Only there for
+    /// requests that ask for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Box<RawValue>>,
 }
 
 /// Bookkeeping about a class instance, as the reference worker reports it.
@@ -103,6 +107,10 @@ impl FunctionResponse {
         append(&mut json, &self.instance_id);
         json.extend_from_slice(b",\"instance_info\":");
         append(&mut json, &self.instance_info);
+        if let Some(failure) = &self.failure {
+            json.extend_from_slice(b",\"failure\":");
+            json.extend_from_slice(failure.get().as_bytes());
+        }
         json.push(b'}');
         json
     }
@@ -124,10 +132,11 @@ fn needs_no_escape(byte: u8) -> bool {
 
 impl PartialEq for FunctionResponse {
     fn eq(&self, other: &Self) -> bool {
-        let json = |response: &Self| response.json_result.as_deref().map(RawValue::get).map(str::to_owned);
+        let text = |json: &Option<Box<RawValue>>| json.as_deref().map(RawValue::get).map(str::to_owned);
         self.success == other.success
             && self.result == other.result
-            && json(self) == json(other)
+            && text(&self.json_result) == text(&other.json_result)
+            && text(&self.failure) == text(&other.failure)
             && self.error == other.error
             && self.stdout == other.stdout
             && self.instance_id == other.instance_id
@@ -166,6 +175,10 @@ mod tests {
                 ..Default::default()
             },
             FunctionResponse::failure("no"),
+            FunctionResponse {
+                failure: RawValue::from_string(r#"{"kind":"died"}"#.to_owned()).ok(),
+                ..FunctionResponse::failure("no")
+            },
         ];
         for response in responses {
             assert_eq!(response.clone().into_json_pieces().concat(), response.to_json());

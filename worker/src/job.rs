@@ -1,5 +1,7 @@
 //! A job and the ends it can come to.
 
+mod description;
+
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +68,12 @@ impl JobOutcome {
             if done.outcome == Outcome::Succeeded && done.encoding == Encoding::None)
     }
 
+    /// The answer for a client that wants its failure described, or not.
+    pub fn into_response_for(self, describes_failure: bool) -> FunctionResponse {
+        let failure = describes_failure.then(|| self.description()).flatten();
+        FunctionResponse { failure, ..self.into_response() }
+    }
+
     /// The answer for the client.
     pub fn into_response(self) -> FunctionResponse {
         match self {
@@ -105,6 +113,7 @@ fn answered(done: Done, body: Vec<u8>, output: String) -> FunctionResponse {
         stdout: Some(output),
         instance_id,
         instance_info,
+        failure: None,
     }
 }
 

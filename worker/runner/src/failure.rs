@@ -2,12 +2,13 @@
 
 mod missing_module;
 
+use farcall_protocol::FunctionRequest;
 use farcall_protocol::frame::Outcome;
 use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::types::PyTraceback;
 
-use crate::python::HELPERS_FILE;
+use crate::python::{HELPERS_FILE, helpers};
 use crate::source::without_module_names;
 
 /// Longest error text sent, in bytes: a traceback of a thousand frames is under it.
@@ -18,38 +19,60 @@ const LONGEST_ERROR: usize = 256 << 10;
 pub(crate) struct Failure {
     pub(crate) outcome: Outcome,
     pub(crate) error: String,
+    /// The exception as a JSON object.
+    pub(crate) exception: Option<String>,
+}
+
+/// How the client of a request wants to be told of an exception.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    /// The traceback alone, as the 2.x runtime wrote it; else the message first, as the 1.x worker did.
+    bare: bool,
+    /// As an object, too, from which the client makes the exception again.
+    described: bool,
+}
+
+impl Style {
+    /// As `request` asks.
+    pub(crate) fn of(request: &FunctionRequest<'_>) -> Self {
+        Self { bare: request.wants_bare_traceback(), described: request.farcall.failure }
+    }
 }
 
 impl Failure {
+    pub(crate) fn new(outcome: Outcome, error: impl Into<String>) -> Self {
+        Self { outcome, error: error.into(), exception: None }
+    }
+
     /// The request is wrong.
     #[expect(clippy::needless_pass_by_value, reason = "it ends in `map_err`, which passes values")]
     pub(crate) fn rejected(error: impl ToString) -> Self {
-        Self { outcome: Outcome::Rejected, error: error.to_string() }
+        Self::new(Outcome::Rejected, error.to_string())
     }
 
     /// The result cannot be sent.
     pub(crate) fn unserializable(error: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Unserializable, error: shorten(error.into()) }
+        Self::new(Outcome::Unserializable, shorten(error.into()))
     }
 
     /// The call ended with an exception: the user's, or ours for a chunk that could not be sent.
-    pub(crate) fn of_call(py: Python<'_>, error: &PyErr, bare: bool) -> Self {
+    pub(crate) fn of_call(py: Python<'_>, error: &PyErr, style: Style) -> Self {
         if error.is_instance_of::<NotSent>(py) {
             return Self::unserializable(message(py, error));
         }
-        Self::raised(py, error, bare)
+        Self::raised(py, error, style)
     }
 
-    /// User code raised: its message, then its traceback, as the 1.x worker wrote it; `bare` leaves the
-    /// traceback alone, as the 2.x runtime did.
-    pub(crate) fn raised(py: Python<'_>, error: &PyErr, bare: bool) -> Self {
+    /// User code raised.
+    pub(crate) fn raised(py: Python<'_>, error: &PyErr, style: Style) -> Self {
         let traceback = traceback(py, error);
-        let text = if bare { traceback } else { format!("{}\n{traceback}", message(py, error)) };
+        let text = if style.bare { traceback } else { format!("{}\n{traceback}", message(py, error)) };
         let mut error_text = shorten(text);
         if let Some(hint) = missing_module::hint(py, error) {
             error_text = format!("{error_text}\n{hint}");
         }
-        Self { outcome: Outcome::Raised, error: error_text }
+        let exception = style.described.then(|| describe(py, error)).flatten();
+        Self { outcome: Outcome::Raised, error: error_text, exception }
     }
 }
 
@@ -94,6 +117,12 @@ fn traceback(py: Python<'_>, error: &PyErr) -> String {
     let text = format()
         .unwrap_or_else(|_| format!("{}\n(the traceback could not be formatted)", summary(py, error)));
     without_module_names(text.trim_end())
+}
+
+/// The exception as JSON, unless it resists; the text says what there is to say then.
+fn describe(py: Python<'_>, error: &PyErr) -> Option<String> {
+    let described = helpers(py).and_then(|helpers| helpers.call_method1("describe", (error.value(py),)));
+    described.and_then(|json| json.extract()).ok()
 }
 
 /// Drops the event loop's own frames, and ours, in front of the user's: whoever wrote an async function did not write

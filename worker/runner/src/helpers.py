@@ -1,6 +1,91 @@
 """What the runner does in Python: compiled when first needed, never on the way of a plain call."""
 
 
+def describe(error):
+    """An exception as JSON: its types, its text, and a pickle of it where it has one.
+
+    `pickle` is by reference: whoever can import its class makes the very same exception of it. Where that fails,
+    `parts` is a pickle of its class, its arguments and its attributes.
+    """
+    import json
+
+    return json.dumps(_description(error, set()))
+
+
+def _description(error, seen):
+    seen.add(id(error))
+    kinds = [[kind.__module__, kind.__qualname__] for kind in type(error).__mro__ if kind is not object]
+    described = {
+        "types": kinds,
+        "text": _text_of(error),
+        "pickle": _pickled(error),
+        "parts": None,
+        "notes": [note for note in getattr(error, "__notes__", None) or [] if isinstance(note, str)],
+        "frames": _frames(error.__traceback__),
+    }
+    if described["pickle"] is None:
+        described["parts"] = _pickled((type(error), error.args, _pickled_members(error)))
+    cause = error.__cause__
+    context = None if error.__suppress_context__ else error.__context__
+    for name, other in (("cause", cause), ("context", None if cause else context)):
+        if other is not None and id(other) not in seen and len(seen) < MOST_DESCRIBED:
+            described[name] = _description(other, seen)
+    members = getattr(error, "exceptions", None)
+    if isinstance(members, tuple):
+        described["exceptions"] = [
+            _description(member, seen)
+            for member in members[:MOST_DESCRIBED]
+            if isinstance(member, BaseException) and len(seen) < MOST_DESCRIBED
+        ]
+    return described
+
+
+def _text_of(error):
+    try:
+        return str(error)
+    except Exception:
+        return "(its __str__ failed)"
+
+
+def _pickled(value):
+    """base64 of a pickle that loads; `None` for the many exceptions whose constructors pass other arguments on."""
+    import base64
+    import pickle
+
+    try:
+        data = pickle.dumps(value, 4)
+        pickle.loads(data)
+    except Exception:
+        return None
+    return base64.b64encode(data).decode() if len(data) <= LARGEST_EXCEPTION else None
+
+
+def _pickled_members(error):
+    members = getattr(error, "__dict__", {})
+    return {name: value for name, value in members.items() if _pickled(value) is not None}
+
+
+def _frames(traceback):
+    import linecache
+    from itertools import islice
+
+    def frames(traceback):
+        while traceback is not None:
+            code = traceback.tb_frame.f_code
+            line = traceback.tb_lineno or code.co_firstlineno
+            source = linecache.getline(code.co_filename, line, traceback.tb_frame.f_globals).strip()
+            yield [code.co_filename, line, code.co_name, source]
+            traceback = traceback.tb_next
+
+    return list(islice(frames(traceback), MOST_FRAMES))
+
+
+# A chain or a group of exceptions, a recursion: what people read of them.
+MOST_DESCRIBED, MOST_FRAMES = 16, 100
+# In bytes: more is data that has been put into an exception.
+LARGEST_EXCEPTION = 1 << 20
+
+
 async def settle(value, emit):
     """Awaits what is awaitable; collects what generates, or hands each item to `emit` and returns `emit`.
 

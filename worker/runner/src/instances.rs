@@ -8,7 +8,7 @@ use farcall_protocol::{FunctionRequest, InstanceInfo};
 use pyo3::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Style};
 use crate::kept::Kept;
 use crate::payload::decode;
 use crate::source::SourceKey;
@@ -52,7 +52,7 @@ impl Instances {
     ) -> Result<Used<'py>, Failure> {
         let py = class.py();
         let made_from = made_from(source, class_name, request);
-        let now = now(py).map_err(|error| Failure::raised(py, &error, false))?;
+        let now = now(py).map_err(|error| Failure::raised(py, &error, Style::of(request)))?;
         // `create_new_instance` defaults to true in requests that name no instance at all.
         let id = request.instance_id.clone().unwrap_or_else(|| format!("{class_name}_{}", random_suffix()));
         let known = self.kept.get(&id).filter(|entry| entry.made_from == made_from);
@@ -84,9 +84,7 @@ fn construct<'py>(
     let format = &request.serialization_format;
     let (args, kwargs) =
         decode(py, format, &request.constructor_args, &request.constructor_kwargs, "constructor argument")?;
-    class
-        .call(args, Some(&kwargs))
-        .map_err(|error| Failure::raised(py, &error, request.wants_bare_traceback()))
+    class.call(args, Some(&kwargs)).map_err(|error| Failure::raised(py, &error, Style::of(request)))
 }
 
 fn made_from(source: SourceKey, class_name: &str, request: &FunctionRequest<'_>) -> SourceKey {

@@ -15,7 +15,7 @@ use rustix::process::{Pid, getpid};
 use crate::capture::Capture;
 use crate::channel::Sender;
 use crate::event_loop::EventLoop;
-use crate::failure::Failure;
+use crate::failure::{Failure, Style};
 use crate::instances::Instances;
 use crate::payload;
 use crate::python::helpers;
@@ -100,8 +100,8 @@ impl Executor {
     ) -> Result<Call<'py>, Failure> {
         let request = FunctionRequest::parse(request).map_err(Failure::rejected)?;
         let target = request.target().map_err(Failure::rejected)?;
-        let bare_traceback = request.wants_bare_traceback();
-        let raised = |error: PyErr| Failure::raised(py, &error, bare_traceback);
+        let style = Style::of(&request);
+        let raised = |error: PyErr| Failure::raised(py, &error, style);
 
         let shipped = self.shipped.activate(py, &request.modules).map_err(raised)?;
         let (Target::Function { name, code } | Target::Class { name, code, .. }) = target;
@@ -113,12 +113,12 @@ impl Executor {
                 let class = call::class(&namespace, name)?;
                 let used = self.instances.get(&class, name, source.key(), &request)?;
                 *instance = InstanceNote { used: Some(used.instance), dropped: used.dropped };
-                call::method(&used.object, name, method, bare_traceback)?
+                call::method(&used.object, name, method, style)?
             }
         };
         let format = request.serialization_format.clone();
         let (args, kwargs) = payload::decode(py, &format, &request.args, &request.kwargs, "argument")?;
-        Ok(Call { callable, args, kwargs, format, bare_traceback })
+        Ok(Call { callable, args, kwargs, format, style })
     }
 
     /// An emitter for what `call` generates, if its client wants it piece by piece.
@@ -137,13 +137,16 @@ impl Executor {
         self.end_forked_child(py, None);
         self.capture.flush(py);
         self.capture.end(py);
-        let (outcome, encoding, error, body) = match encoded {
-            Ok((encoding, body)) => (Outcome::Succeeded, encoding, None, body),
-            Err(Failure { outcome, error }) => (outcome, Encoding::None, Some(error), Vec::new()),
+        let (outcome, encoding, error, exception, body) = match encoded {
+            Ok((encoding, body)) => (Outcome::Succeeded, encoding, None, None, body),
+            Err(Failure { outcome, error, exception }) => {
+                (outcome, Encoding::None, Some(error), exception, Vec::new())
+            }
         };
         let has_spawned = self.capture.has_spawned();
         let InstanceNote { used: instance, dropped: dropped_instance } = instance;
-        (Done { id: invoke.id, outcome, encoding, error, instance, dropped_instance, has_spawned }, body)
+        let id = invoke.id;
+        (Done { id, outcome, encoding, error, exception, instance, dropped_instance, has_spawned }, body)
     }
 
     /// Ends this process if it is a child that user code has forked and let return: it would answer in its

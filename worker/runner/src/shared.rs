@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 
 use crate::channel::{Channel, Frame};
 use crate::event_loop;
-use crate::failure::Failure;
+use crate::failure::{Failure, Style};
 use crate::invocation::{Call, Encoded, Executor, InstanceNote};
 use crate::payload;
 use crate::python::{enter, helpers};
@@ -101,7 +101,7 @@ impl Server {
         match started {
             Ok(()) => Ok(()),
             Err(error) => {
-                let failure = Failure::of_call(py, &error, call.bare_traceback);
+                let failure = Failure::of_call(py, &error, call.style);
                 self.answer(py, invoke, Err(failure), instance)
             }
         }
@@ -125,7 +125,7 @@ impl Server {
             server: Rc::clone(&self.0),
             invoke: invoke.clone(),
             format: call.format.clone(),
-            bare_traceback: call.bare_traceback,
+            style: call.style,
             instance,
             emit: emit.map(|emit| emit.into_any().unbind()),
         };
@@ -155,7 +155,7 @@ struct Finish {
     server: Rc<State>,
     invoke: Invoke,
     format: farcall_protocol::SerializationFormat,
-    bare_traceback: bool,
+    style: Style,
     instance: InstanceNote,
     emit: Option<Py<PyAny>>,
 }
@@ -165,14 +165,14 @@ impl Finish {
     fn __call__(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = task.py();
         let encoded = if task.call_method0("cancelled")?.is_truthy()? {
-            Err(Failure { outcome: Outcome::Cancelled, error: "the call was cancelled".to_owned() })
+            Err(Failure::new(Outcome::Cancelled, "the call was cancelled"))
         } else {
             match task.call_method0("result") {
                 Ok(value) if self.emit.as_ref().is_some_and(|emit| value.is(emit)) => {
                     Ok((Encoding::None, Vec::new()))
                 }
                 Ok(value) => payload::encode(&value, &self.format, self.invoke.max_result_bytes),
-                Err(error) => Err(Failure::of_call(py, &error, self.bare_traceback)),
+                Err(error) => Err(Failure::of_call(py, &error, self.style)),
             }
         };
         Server(Rc::clone(&self.server)).answer(py, &self.invoke, encoded, self.instance.clone())

@@ -61,17 +61,19 @@ impl Sources {
         fresh: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
         let key = source.key();
+        let modules = py.import("sys")?.getattr("modules")?;
         if !fresh && let Some(module) = self.loaded.get(&key) {
+            modules.set_item(CURRENT_MODULE, &*module)?;
             return Ok(module.bind(py).dict());
         }
         let module = self.execute(py, source, key)?;
+        modules.set_item(CURRENT_MODULE, &module)?;
         unregistered().push(module.clone().unbind());
         let namespace = module.dict();
         if let Some((gone, old)) = self.loaded.insert(key, module.unbind())
             && gone != key
         {
             // What still refers to it keeps working; only its entry in `sys.modules` goes.
-            let modules = py.import("sys")?.getattr("modules")?;
             modules.call_method1("pop", (old.bind(py).name()?, py.None()))?;
         }
         Ok(namespace)
@@ -141,6 +143,10 @@ pub(crate) fn register_by_value(cloudpickle: &Bound<'_, PyAny>) -> PyResult<()> 
 fn unregistered() -> MutexGuard<'static, Vec<Py<PyModule>>> {
     UNREGISTERED.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// The name that the arguments of a call have for its source's module: a client that sends an instance of a class
+/// which its source defines refers to that class.
+const CURRENT_MODULE: &str = "__farcall_source__";
 
 /// What module names of sources begin with.
 const MODULE_PREFIX: &str = "__farcall_";

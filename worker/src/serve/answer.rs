@@ -1,14 +1,28 @@
 //! A job's outcome as a queue answers it (contract 2.3, 2.4, 5.2): the same here and on the platform.
 
 use farcall_protocol::frame::{Chunk, Encoding};
-use farcall_protocol::{FunctionRequest, FunctionResponse, SerializationFormat};
+use farcall_protocol::{FunctionRequest, FunctionResponse};
 use serde_json::json;
 
-/// Whether what a generator yields goes out piece by piece: 2.x clients speak JSON and take the items as they come;
-/// 1.x clients need one object.
-pub(super) fn is_streamed(request: &[u8]) -> bool {
-    FunctionRequest::parse(request)
-        .is_ok_and(|request| request.serialization_format == SerializationFormat::Json)
+use crate::job::JobOutcome;
+
+/// How the client of a request wants its answer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted {
+    /// What a generator yields goes out piece by piece.
+    pub(super) stream: bool,
+    /// A failure is described.
+    pub(super) failure: bool,
+}
+
+impl Wanted {
+    /// As `request` says; a request that cannot be read says nothing.
+    pub(super) fn by(request: &[u8]) -> Self {
+        FunctionRequest::parse(request).map_or_else(
+            |_| Self::default(),
+            |request| Self { stream: request.wants_stream(), failure: request.farcall.failure },
+        )
+    }
 }
 
 /// The final answer of a job.
@@ -36,11 +50,17 @@ impl Envelopes {
         envelope
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// These, if the job's result was streamed: it ended so, or it had begun to.
+    pub(super) fn of_stream(self, outcome: &JobOutcome) -> Option<Self> {
+        (outcome.was_streamed() || !self.0.is_empty()).then_some(self)
     }
 
-    fn into_list(self) -> Vec<u8> {
+    /// The items, and behind them why there are no more, for clients that want it described.
+    fn into_list(mut self, response: &FunctionResponse) -> Vec<u8> {
+        if let Some(failure) = &response.failure {
+            let end = json!({"success": false, "__stream__": true, "failure": failure});
+            self.0.push(end.to_string().into());
+        }
         let mut list = self.0.join(&b","[..]);
         list.insert(0, b'[');
         list.push(b']');
@@ -54,12 +74,14 @@ impl Answer {
         Self { output: None, error: Some(reason), is_stream: false }
     }
 
-    pub(super) fn new(response: &FunctionResponse, envelopes: Envelopes, was_streamed: bool) -> Self {
+    /// The answer that a response is; `envelopes`, if the result went out piece by piece.
+    pub(super) fn new(response: &FunctionResponse, envelopes: Option<Envelopes>) -> Self {
+        let is_stream = envelopes.is_some();
         // A failure without a text would look like a success.
         let fallback = (!response.success).then(|| "the call failed".to_owned());
         let error = response.error.clone().or(fallback);
-        let output = if was_streamed { envelopes.into_list() } else { response.to_output_json() };
-        Self { output: Some(output), error, is_stream: was_streamed }
+        let output = envelopes.map_or_else(|| response.to_output_json(), |items| items.into_list(response));
+        Self { output: Some(output), error, is_stream }
     }
 
     /// What tells those who follow a stream that it failed.

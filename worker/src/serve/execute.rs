@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Worker;
+use super::answer::Wanted;
 use super::http::{HttpError, authorize, json_response};
 use super::stream::stream;
 use crate::job::{Job, JobOutcome};
@@ -83,6 +84,7 @@ impl Running {
         job.cancelled = cancelled.clone();
         job.follower = follower;
         let (sender, answer) = oneshot::channel();
+        let wanted = Wanted::by(&job.request);
         let running = Arc::clone(worker);
         // A task of its own: the job ends properly whatever becomes of the connection.
         worker.jobs.spawn(async move {
@@ -90,7 +92,7 @@ impl Running {
                 JobOutcome::Rejected(error) if error.is_not_json() => {
                     Err(HttpError::NotJson(error.to_string()))
                 }
-                outcome => Ok(outcome.into_response().into_json_pieces()),
+                outcome => Ok(outcome.into_response_for(wanted.failure).into_json_pieces()),
             };
             let _ = sender.send(answer);
         });

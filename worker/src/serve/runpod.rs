@@ -23,6 +23,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use farcall_protocol::FunctionResponse;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -32,10 +33,10 @@ use self::platform::{Platform, Post};
 use self::spool::Spool;
 use self::taken::Taken;
 use super::Worker;
-use super::answer::{Answer, Envelopes, is_streamed};
+use super::answer::{Answer, Envelopes, Wanted};
 use super::backoff::Backoff;
 use crate::config::{Config, PlatformConfig};
-use crate::job::{Job, JobOutcome, on_one_line};
+use crate::job::{Job, on_one_line};
 use crate::runner::{Event, Follower};
 
 /// Ids of answered jobs that are remembered, to recognise a job that is delivered twice.
@@ -164,11 +165,11 @@ impl QueueWorker {
         cancelled: CancellationToken,
     ) -> Answer {
         let (id, s3) = (taken.id.as_str(), taken.s3.as_ref());
-        let streams = is_streamed(&input);
+        let wanted = Wanted::by(&input);
         let mut job = Job::new(id, input);
         job.timeout = taken.timeout;
         job.cancelled = cancelled;
-        job.stream = streams;
+        job.stream = wanted.stream;
         let (sender, mut events) = mpsc::channel(WAITING_EVENTS);
         job.follower = Some(Follower { events: sender, wants_output: false });
         let (to_post, mut posts) = mpsc::unbounded_channel();
@@ -195,7 +196,8 @@ impl QueueWorker {
         };
         let (outcome, envelopes, is_taken) =
             tokio::join!(self.worker.supervisor.execute(job), collecting, posting);
-        let answer = self.answer(id, outcome, envelopes, s3).await;
+        let envelopes = envelopes.of_stream(&outcome);
+        let answer = self.answer(id, outcome.into_response_for(wanted.failure), envelopes, s3).await;
         if let Some(envelope) = answer.failed_stream().filter(|_| is_taken) {
             self.post_early(id, Post::Chunk, chunk_body(&envelope)).await;
         }
@@ -206,23 +208,21 @@ impl QueueWorker {
     async fn answer(
         &self,
         id: &str,
-        outcome: JobOutcome,
-        envelopes: Envelopes,
+        response: FunctionResponse,
+        envelopes: Option<Envelopes>,
         s3: Option<&S3Config>,
     ) -> Answer {
-        let was_streamed = outcome.was_streamed() || !envelopes.is_empty();
-        let response = outcome.into_response();
         let size = response.result.as_ref().map_or(0, String::len)
             + response.json_result.as_ref().map_or(0, |json| json.get().len());
         if let Some(s3) = s3.filter(|_| size > self.max_payload_bytes) {
             match offload(s3, id, response).await {
-                Ok(response) => return Answer::new(&response, envelopes, was_streamed),
+                Ok(response) => return Answer::new(&response, envelopes),
                 Err(error) => {
                     return Answer::rejected(format!("the result cannot be put into the bucket: {error}"));
                 }
             }
         }
-        Answer::new(&response, envelopes, was_streamed)
+        Answer::new(&response, envelopes)
     }
 
     /// Posts what precedes the answer. The next one waits for it, so their order is kept. Returns whether the

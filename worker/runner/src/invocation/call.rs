@@ -5,7 +5,7 @@ use farcall_protocol::frame::{Encoding, Invoke};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Style};
 use crate::payload;
 
 use super::Encoded;
@@ -20,7 +20,7 @@ pub(crate) struct Call<'py> {
     pub(super) args: Bound<'py, PyTuple>,
     pub(super) kwargs: Bound<'py, PyDict>,
     pub(crate) format: SerializationFormat,
-    pub(crate) bare_traceback: bool,
+    pub(crate) style: Style,
 }
 
 impl<'py> Call<'py> {
@@ -39,7 +39,7 @@ impl<'py> Call<'py> {
         match value {
             Ok(Some(value)) => payload::encode(&value, &self.format, invoke.max_result_bytes),
             Ok(None) => Ok((Encoding::None, Vec::new())),
-            Err(error) => Err(Failure::of_call(py, &error, self.bare_traceback)),
+            Err(error) => Err(Failure::of_call(py, &error, self.style)),
         }
     }
 }
@@ -77,13 +77,13 @@ pub(super) fn method<'py>(
     object: &Bound<'py, PyAny>,
     class: &str,
     method: &str,
-    bare_traceback: bool,
+    style: Style,
 ) -> Result<Bound<'py, PyAny>, Failure> {
     let missing = || not_found("method", method, &format!("class `{class}`"), &methods(object));
     if method == "__call__" {
         return if object.is_callable() { Ok(object.clone()) } else { Err(missing()) };
     }
-    let raised = |error| Failure::raised(object.py(), &error, bare_traceback);
+    let raised = |error| Failure::raised(object.py(), &error, style);
     let found = object.getattr_opt(method).map_err(raised)?;
     let found = found.ok_or_else(missing)?;
     if found.is_callable() {

@@ -13,7 +13,7 @@ use super::queue::Begun;
 use super::store::{Change, Payload, StoreError};
 use crate::job::{Job, JobOutcome, on_one_line};
 use crate::runner::{Ending, Event, Follower, Interruption, Report};
-use crate::serve::answer::{Answer, Envelopes, is_streamed};
+use crate::serve::answer::{Answer, Envelopes, Wanted};
 
 /// Events of a job on their way from its runner.
 const WAITING_EVENTS: usize = 1024;
@@ -69,7 +69,8 @@ impl Endpoint {
 
     async fn run(&self, begun: &Begun, input: Bytes) -> End {
         let mut job = Job::new(&*begun.id, input);
-        job.stream = is_streamed(&job.request);
+        let wanted = Wanted::by(&job.request);
+        job.stream = wanted.stream;
         let timeout_ms = begun.record.timeout_ms.and_then(|timeout| u64::try_from(timeout).ok());
         job.timeout = timeout_ms.map(Duration::from_millis);
         job.cancelled = begun.cancelled.clone();
@@ -91,11 +92,11 @@ impl Endpoint {
             envelopes
         };
         let (outcome, envelopes) = tokio::join!(self.worker.supervisor.execute(job), collecting);
-        self.judge(begun, outcome, envelopes)
+        self.judge(begun, outcome, envelopes, wanted)
     }
 
     /// What a call's end means for its job.
-    fn judge(&self, begun: &Begun, outcome: JobOutcome, envelopes: Envelopes) -> End {
+    fn judge(&self, begun: &Begun, outcome: JobOutcome, envelopes: Envelopes, wanted: Wanted) -> End {
         let was_told_to_end = begun.cancelled.is_cancelled();
         let is_worker_ending = self.worker.cancelled.is_cancelled() && was_told_to_end;
         let may_run_again = !self.config.ephemeral;
@@ -117,8 +118,8 @@ impl Endpoint {
             }
             _ => Status::Completed,
         };
-        let was_streamed = outcome.was_streamed() || !envelopes.is_empty();
-        let answer = Answer::new(&outcome.into_response(), envelopes, was_streamed);
+        let envelopes = envelopes.of_stream(&outcome);
+        let answer = Answer::new(&outcome.into_response_for(wanted.failure), envelopes);
         let has_failed = status == Status::Completed && answer.error.is_some();
         End::Answered(if has_failed { Status::Failed } else { status }, answer)
     }
