@@ -34,15 +34,20 @@ build: ## Build target/release/farcall: one file, the runner library inside
 	FARCALL_RUNNER_LIBRARY=$(RUNNER) cargo build --release --package farcall
 
 .PHONY: run
-run: build .venv ## Build, then run every request in examples/ through embedded CPython
+run: build .venv .venv-sdk ## Build, run every request in examples/, then a program that uses the Python SDK
 	FARCALL_PYTHON=.venv/bin/python $(FARCALL) test-handler --output examples
+	FARCALL_EXECUTABLE=$(abspath $(FARCALL)) PYTHONPATH=sdk-py/src .venv-sdk/bin/python examples/sdk.py
+
+.PHONY: wheel
+wheel: .venv-sdk ## Build the Python package: wheel and source distribution, in dist/
+	.venv-sdk/bin/python -m build --outdir dist
 
 .PHONY: test-handler
 test-handler: build .venv ## Run the requests in PATHS="file.json directory ..."
 	FARCALL_PYTHON=.venv/bin/python $(FARCALL) test-handler $(PATHS)
 
 .PHONY: test
-test: .venv ## Run every test
+test: .venv test-sdk ## Run every test
 	@cargo nextest --version >/dev/null 2>&1 || { echo "cargo-nextest is missing: installing it"; \
 		cargo install --locked cargo-nextest@$(NEXTEST_VERSION); }
 	cargo build --package farcall --package farcall-runner
@@ -53,6 +58,11 @@ test: .venv ## Run every test
 soak: .venv ## Run a mixed load for SOAK_S seconds (an hour): every call answered, memory and files flat
 	FARCALL_TEST_PYTHON=$(VENV)/bin/python FARCALL_SOAK_S=$(SOAK_S) \
 		cargo test --release --package e2e --test serve_soak -- --nocapture
+
+.PHONY: test-sdk
+test-sdk: .venv-sdk ## Run the tests of the Python SDK
+	cargo build --package farcall --package farcall-runner
+	FARCALL_EXECUTABLE=$(abspath $(TARGET))/debug/farcall .venv-sdk/bin/python -m pytest
 
 # The tests that need these environments make them where they are missing; `make test` runs them, too.
 .PHONY: test-clients
@@ -89,10 +99,13 @@ bench: build .venv bench/.venv-peers bench/.venv-coglet bench/.venv-fastapi ## M
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean
-	rm -rf .venv $(CLIENTS) bench/.venv-* bench/floors/*/target .mypy_cache .ruff_cache
+	rm -rf .venv .venv-sdk dist $(CLIENTS) bench/.venv-* bench/floors/*/target .mypy_cache .ruff_cache
 
 .PHONY: .venv
 .venv: .venv/.installed ## Prepare .venv, the Python that runs user code here
+
+.PHONY: .venv-sdk
+.venv-sdk: .venv-sdk/.installed
 
 .PHONY: bench/.venv-peers bench/.venv-coglet bench/.venv-fastapi
 bench/.venv-peers: bench/.venv-peers/.installed
@@ -103,6 +116,7 @@ bench/.venv-fastapi: bench/.venv-fastapi/.installed
 bench/.venv-peers/.installed: bench/peers/requirements.txt
 bench/.venv-coglet/.installed: bench/peers/coglet.txt
 bench/.venv-fastapi/.installed: bench/peers/fastapi.txt
+.venv-sdk/.installed: sdk-py/requirements-dev.txt
 .venv-flash/.installed: tests/clients/flash-1.21.txt
 .venv-runpod1/.installed: tests/clients/runpod-1.12.txt
 .venv-runpod2/.installed: tests/clients/runpod-2.0.txt
@@ -110,7 +124,7 @@ bench/.venv-fastapi/.installed: bench/peers/fastapi.txt
 BENCH_ENVIRONMENTS = bench/.venv-peers bench/.venv-coglet bench/.venv-fastapi
 
 # $(@D) is the environment, $< its requirements. A failure leaves no stamp, so the next run starts over.
-.venv/.installed $(BENCH_ENVIRONMENTS:%=%/.installed) $(CLIENTS:%=%/.installed):
+.venv/.installed .venv-sdk/.installed $(BENCH_ENVIRONMENTS:%=%/.installed) $(CLIENTS:%=%/.installed):
 	@echo "preparing $(@D): a virtual environment of $$($(PYTHON) --version) with $$(grep -Eo '^[a-z]+' $< | paste -sd ' ')"
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv module" >&2; \

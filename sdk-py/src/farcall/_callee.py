@@ -1,0 +1,157 @@
+"""A call from its arguments to its job: the request, submitted as often as its options allow."""
+
+from __future__ import annotations
+
+import random
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ._errors import CallCancelled, CallRejected, ResultNotSendable
+from ._job import Job
+from ._options import Options
+from ._pickle import encode
+from ._resource import Resource
+from ._source import Shipment, is_current, ship
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+# Positional and keyword arguments.
+Values = tuple[tuple[Any, ...], dict[str, Any]]
+
+# Calls that an event loop waits for at once; each has a thread that does nothing else.
+_MOST_WAITING = 128
+# Failing again is certain: they are not retried.
+_CERTAIN = (CallCancelled, CallRejected, ResultNotSendable)
+
+
+@lru_cache(maxsize=1)
+def threads() -> ThreadPoolExecutor:
+    """What waits for calls in place of an event loop."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (event loops only)
+
+    return ThreadPoolExecutor(_MOST_WAITING, "farcall")
+
+
+class Callee:
+    """What can be called on a resource: a function, or a method of an instance."""
+
+    def __init__(self, name: str, target: Any, resource: Resource, options: Options) -> None:
+        self.name, self.target = name, target
+        self.resource, self.options = resource, options
+        self._shipment: Shipment | None = None
+
+    def shipment(self) -> Shipment:
+        """What is sent of the source; anew where what it refers to has changed."""
+        if self._shipment is None or not is_current(self._shipment):
+            self._shipment = ship(self.target)
+            self.resource.check_python(self._shipment.python, self.name)
+        return self._shipment
+
+    def request(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], modules: dict[str, str]
+    ) -> dict[str, Any]:
+        """The fields of a request that say what is called, and with what."""
+        shipment = self.shipment()
+        return {
+            "function_name": shipment.name,
+            "function_code": shipment.code,
+            "execution_type": "function",
+            **encoded("", (args, kwargs), shipment, modules),
+        }
+
+    def spawn(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, stream: bool = False) -> Job[Any]:
+        """Submits a call."""
+        shipment = self.shipment()
+        modules = dict(shipment.modules)
+        payload = self.request(args, kwargs, modules)
+        if modules:
+            payload["modules"] = modules
+        payload.update(self.options.needs(), serialization_format="cloudpickle")
+        payload["farcall"] = {"failure": True, "stream": stream}
+        client, job = self.resource.submit(self.options.envelope(payload))
+        return Job(client, job, shipment, self.name, output=self.options.output)
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Submits a call and waits for it."""
+        jobs: list[Job[Any]] = []
+        try:
+            return self.attempt(args, kwargs, jobs)
+        except KeyboardInterrupt:
+            if jobs:
+                jobs[-1].cancel()
+            raise
+
+    async def call_async(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The same, for an event loop. Cancelling it cancels the job."""
+        import asyncio  # noqa: PLC0415  (50 ms that others need not pay)
+
+        jobs: list[Job[Any]] = []
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(threads(), self.attempt, args, kwargs, jobs)
+        except asyncio.CancelledError:
+            if jobs:
+                await loop.run_in_executor(threads(), jobs[-1].cancel)
+            raise
+
+    def attempt(self, args: tuple[Any, ...], kwargs: dict[str, Any], jobs: list[Job[Any]]) -> Any:
+        """Calls as often as the options allow; `jobs` gets each."""
+        for attempt in range(self.options.retries + 1):
+            jobs.append(self.spawn(args, kwargs))
+            try:
+                return jobs[-1].result()
+            except _CERTAIN:
+                raise
+            except Exception:
+                if attempt == self.options.retries:
+                    raise
+            time.sleep(min(0.5 * 2**attempt, 30.0) * random.uniform(0.5, 1.0))  # noqa: S311
+        raise AssertionError("the last attempt returns or raises")
+
+
+def encoded(what: str, values: Values, shipment: Shipment, modules: dict[str, str]) -> dict[str, Any]:
+    """Arguments as a request has them: `what` is `""`, or `"constructor"`."""
+    prefix, text = (f"{what}_", f"{what} argument") if what else ("", "argument")
+    args, kwargs = values
+    return {
+        f"{prefix}args": [encode(v, shipment, modules, f"{text} {i}") for i, v in enumerate(args)],
+        f"{prefix}kwargs": {k: encode(v, shipment, modules, f"{text} `{k}`") for k, v in kwargs.items()},
+    }
+
+
+class MethodCallee(Callee):
+    """A method of an instance, which lives on the worker under its id."""
+
+    def __init__(self, maker: Callee, instance: Instance, method: str) -> None:
+        super().__init__(f"{maker.name}.{method}", maker.target, maker.resource, maker.options)
+        self._maker, self._instance, self._method = maker, instance, method
+
+    def shipment(self) -> Shipment:
+        """The class's, which all its methods share."""
+        return self._maker.shipment()
+
+    def request(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], modules: dict[str, str]
+    ) -> dict[str, Any]:
+        """A call of the method, with the constructor's arguments: the instance may have to be made."""
+        shipment, made = self.shipment(), self._instance
+        return {
+            "class_name": shipment.name,
+            "class_code": shipment.code,
+            "method_name": self._method,
+            "execution_type": "class",
+            "instance_id": made.id,
+            "create_new_instance": False,
+            **encoded("constructor", (made.args, made.kwargs), shipment, modules),
+            **encoded("", (args, kwargs), shipment, modules),
+        }
+
+
+class Instance(NamedTuple):
+    """An instance on the worker: its id, and what it is made from."""
+
+    id: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]

@@ -1,0 +1,242 @@
+"""A worker on this machine, started when first needed.
+
+All processes of this user that ask for the same (interpreter, directory, settings) share one. It listens on
+loopback under a key that only this user can read, and ends by itself when nobody has called for a while.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ._client import Client
+from ._errors import EndpointError
+from ._resource import Resource, is_refused
+
+_ENDPOINT = "local"
+_START_TIMEOUT_S = 20.0
+# Another program may take the free port that was found before the worker does.
+_START_TRIES = 3
+
+
+class Local(Resource):
+    """Workers on this machine: what calls go to that name no resource.
+
+    `concurrency` is how many calls run at once (the number of processors, at most 4, by default), `python`
+    the interpreter they run in (this one), `idle_timeout` how many seconds the worker stays when nobody
+    calls, `env` what it has in its environment beside this process's.
+    """
+
+    def __init__(
+        self,
+        *,
+        concurrency: int | None = None,
+        python: str | None = None,
+        idle_timeout: int = 300,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self._concurrency = concurrency or min(4, os.cpu_count() or 1)
+        self._interpreter = python or sys.executable
+        self._idle_timeout = idle_timeout
+        self._env = dict(env or {})
+
+    def __repr__(self) -> str:
+        return f"Local(concurrency={self._concurrency})"
+
+    def submit(self, body: dict[str, Any]) -> tuple[Client, str]:
+        """Submits a job, starting the worker if it has ended meanwhile."""
+        try:
+            return super().submit(body)
+        except EndpointError as error:
+            if not is_refused(error):
+                raise
+            self.forget()
+            return super().submit(body)
+
+    def stop(self) -> None:
+        """Ends the worker, for all who share it. The next call starts another one."""
+        self.forget()
+        directory = self._directory(_executable())
+        with _locked(directory / "lock"):
+            state = _read(directory)
+            if state and _is_alive(state):
+                os.kill(state["pid"], 15)
+                deadline = time.monotonic() + _START_TIMEOUT_S
+                while _is_running(state["pid"]) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+
+    def _python(self) -> tuple[int, int] | None:
+        return sys.version_info[:2] if self._interpreter == sys.executable else None
+
+    def _connect(self) -> Client:
+        executable = _executable()
+        directory = self._directory(executable)
+        with _locked(directory / "lock"):
+            state = _read(directory)
+            if not state or not _is_alive(state):
+                state = self._start(executable, directory)
+        return _client_of(state)
+
+    def _directory(self, executable: str) -> Path:
+        identity = [
+            executable,
+            Path(executable).stat().st_mtime_ns,
+            self._interpreter,
+            str(Path.cwd()),
+            self._concurrency,
+            self._idle_timeout,
+            sorted(self._env.items()),
+        ]
+        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+        cache = os.environ.get("FARCALL_CACHE_DIR")
+        if not cache:
+            cache = str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "farcall")
+        directory = Path(cache) / "sdk" / key
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return directory
+
+    def _start(self, executable: str, directory: Path) -> dict[str, Any]:
+        for attempt in range(_START_TRIES):
+            key, port = secrets.token_urlsafe(24), _free_port()
+            process = self._spawn(executable, directory, key, port)
+            state = {"pid": process.pid, "port": port, "key": key}
+            if _wait_until_it_listens(process, port):
+                process.returncode = 0  # it outlives us: nobody here waits for its end
+                _write(directory, state)
+                return state
+            said = (directory / "log.txt").read_text(errors="replace").strip()
+            if "cannot listen" not in said or attempt == _START_TRIES - 1:
+                raise EndpointError(f"the local worker does not start: {said[-2000:] or 'it says nothing'}")
+        raise AssertionError("the last attempt returns or raises")
+
+    def _spawn(self, executable: str, directory: Path, key: str, port: int) -> subprocess.Popen[bytes]:
+        settings = {
+            "FARCALL_API_KEY": key,
+            "FARCALL_PYTHON": self._interpreter,
+            "FARCALL_CONCURRENCY": str(self._concurrency),
+            "FARCALL_IDLE_EXIT_S": str(self._idle_timeout),
+            "FARCALL_DATA_DIR": str(directory / "data"),
+            # What is sent stays on this machine: memory is the limit.
+            "FARCALL_RUN_BODY_MB": "2048",
+            "FARCALL_MAX_RESULT_MB": "2048",
+        }
+        with (directory / "log.txt").open("wb") as log:
+            return subprocess.Popen(
+                [executable, "serve", "--mode", "local", "--host", "127.0.0.1", "--port", str(port)],
+                env={**os.environ, **settings, **self._env},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+
+@lru_cache(maxsize=1)
+def default() -> Local:
+    """Where calls go that name no resource."""
+    return Local()
+
+
+def _executable() -> str:
+    """The `farcall` that came with this package, or the one on PATH."""
+    named = os.environ.get("FARCALL_EXECUTABLE")
+    found = named or shutil.which("farcall", path=sysconfig.get_path("scripts")) or shutil.which("farcall")
+    if not found or not Path(found).is_file():
+        raise EndpointError(
+            f"the program `{named or 'farcall'}` is not installed\n"
+            "hint: `pip install` this package brings it; FARCALL_EXECUTABLE says where it is otherwise"
+        )
+    return found
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _read(directory: Path) -> dict[str, Any] | None:
+    try:
+        state: dict[str, Any] = json.loads((directory / "state.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return state
+
+
+def _write(directory: Path, state: dict[str, Any]) -> None:
+    new = directory / "state.json.new"
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(state, file)
+    new.rename(directory / "state.json")
+
+
+def _client_of(state: dict[str, Any]) -> Client:
+    return Client(f"http://127.0.0.1:{state['port']}/v2", _ENDPOINT, state["key"])
+
+
+def _is_alive(state: dict[str, Any]) -> bool:
+    """Whether the worker is there: only it knows the key."""
+    if not _is_running(state["pid"]) or not _listens(state["port"]):
+        return False
+    try:
+        _client_of(state).health()
+    except EndpointError:
+        return False
+    return True
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> bool:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if _listens(port):
+            return process.poll() is None
+        if process.poll() is not None:
+            return False
+        time.sleep(0.002)
+    process.kill()
+    return False

@@ -1,0 +1,1 @@
+"""Endpoints on RunPod: described here, made and changed by its REST API."""

@@ -1,0 +1,53 @@
+"""The frames of a remote exception as real ones: Python prints them, and their lines, like others."""
+
+from __future__ import annotations
+
+import linecache
+from types import CodeType, TracebackType
+from typing import Any
+
+from ._source import Shipment
+
+_MARK = "[remote] "
+
+
+def rebuilt(frames: list[list[Any]], shipment: Shipment | None) -> TracebackType | None:
+    """A traceback of `[file, line, function, source line]` frames, outermost first."""
+    traceback = None
+    for file, line, function, text in reversed(frames):
+        frame = _frame(_here(str(file), int(line), str(text), shipment), int(line), str(function))
+        if frame is not None:
+            traceback = TracebackType(traceback, frame.tb_frame, frame.tb_lasti, int(line))
+    return traceback
+
+
+def _here(file: str, line: int, text: str, shipment: Shipment | None) -> str:
+    """The file as it is called here: the function's own, else a name that says where it is."""
+    if shipment and "/source/" in file and file.endswith(f"/{shipment.name}.py") and shipment.path:
+        return shipment.path
+    if linecache.getline(file, line).strip() == text:
+        return file  # the same here: a notebook's cell
+    name = f"{_MARK}{file}"
+    _, _, lines, _ = linecache.cache.get(name, (0, None, [], name))  # type: ignore[misc]
+    lines = list(lines) + ["\n"] * (line - len(lines))
+    lines[line - 1] = f"{text}\n"
+    linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
+    return name
+
+
+def _frame(file: str, line: int, function: str) -> TracebackType | None:
+    """A frame of a function that raises at `line` of `file`."""
+    code: CodeType = compile("\n" * (line - 1) + "raise _Marker", file, "exec")
+    names: dict[str, Any] = {"co_name": function}
+    if hasattr(code, "co_qualname"):
+        names["co_qualname"] = function
+    code = code.replace(**names)
+    try:
+        exec(code, {"_Marker": _Marker, "__name__": file})  # noqa: S102  (our own text)
+    except _Marker as marker:
+        return marker.__traceback__.tb_next if marker.__traceback__ else None
+    return None
+
+
+class _Marker(Exception):
+    pass
