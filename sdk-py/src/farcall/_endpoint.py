@@ -30,6 +30,9 @@ class Endpoint(Resource):
     `scaler_value`, `min_cuda_version`.
     """
 
+    # So that it is recognised in a source, where it decorates.
+    __farcall_decorator__ = True
+
     def __init__(
         self,
         name: str | None = None,

@@ -4,8 +4,8 @@
 def describe(error):
     """An exception as JSON: its types, its text, and a pickle of it where it has one.
 
-    `pickle` is by reference: whoever can import its class makes the very same exception of it. Where that fails,
-    `parts` is a pickle of its class, its arguments and its attributes.
+    `pickle` is by reference: whoever can import its class makes the very same exception of it. Where that
+    fails, `parts` is a pickle of its class, its arguments and its attributes.
     """
     import json
 
@@ -48,7 +48,7 @@ def _text_of(error):
 
 
 def _pickled(value):
-    """base64 of a pickle that loads; `None` for the many exceptions whose constructors pass other arguments on."""
+    """base64 of a pickle that loads; `None` for exceptions whose constructors pass other arguments on."""
     import base64
     import pickle
 
