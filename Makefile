@@ -40,7 +40,17 @@ run: build .venv .venv-sdk ## Build, run every request in examples/, then a prog
 
 .PHONY: wheel
 wheel: .venv-sdk ## Build the Python package: wheel and source distribution, in dist/
-	.venv-sdk/bin/python -m build --outdir dist
+	rm -rf dist
+	CARGO_TARGET_DIR=$(abspath $(TARGET)) .venv-sdk/bin/python -m build --outdir dist
+
+# As a user gets it: in an environment of its own, without this directory on the path.
+.PHONY: test-wheel
+test-wheel: wheel ## Install the wheel into a fresh environment, and run the examples' program with it
+	rm -rf .venv-wheel
+	$(PYTHON) -m venv .venv-wheel
+	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check dist/farcall-*.whl
+	.venv-wheel/bin/farcall --version
+	.venv-wheel/bin/python -I examples/sdk.py
 
 .PHONY: test-handler
 test-handler: build .venv ## Run the requests in PATHS="file.json directory ..."
@@ -99,7 +109,7 @@ bench: build .venv bench/.venv-peers bench/.venv-coglet bench/.venv-fastapi ## M
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean
-	rm -rf .venv .venv-sdk dist $(CLIENTS) bench/.venv-* bench/floors/*/target .mypy_cache .ruff_cache
+	rm -rf .venv .venv-sdk .venv-wheel dist $(CLIENTS) bench/.venv-* bench/floors/*/target .mypy_cache .ruff_cache
 
 .PHONY: .venv
 .venv: .venv/.installed ## Prepare .venv, the Python that runs user code here

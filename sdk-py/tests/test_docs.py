@@ -1,4 +1,4 @@
-"""What the documents say is so: every snippet runs, and prints what stands below it. The reference is up to date.
+"""What the documents say is so: every snippet runs, and prints what stands below it.
 
 `FARCALL_UPDATE_DOCS=1` writes the reference anew.
 """

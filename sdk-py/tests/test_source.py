@@ -191,6 +191,26 @@ if __name__ == "__main__":
     assert program(text) == (0, "orders: 2\nTrue\nrefused: nothing to sum up\n", "")
 
 
+def test_what_is_under_a_main_guard_goes_along(program: Any) -> None:
+    text = """\
+from farcall import remote
+
+@remote
+def scaled(x):
+    return x * options["factor"](2)
+
+if __name__ == "__main__":
+    options = {"factor": lambda x: x * 10}
+
+    @remote
+    def inside(x):
+        return scaled.local(x) if hasattr(scaled, "local") else scaled(x)
+
+    print(scaled.remote(1), inside.remote(2))
+"""
+    assert program(text) == (0, "20 40\n", "")
+
+
 def test_programs_from_standard_input_run(program: Any) -> None:
     text = """\
 from farcall import remote

@@ -79,17 +79,15 @@ class Client:
         raise EndpointError(f"{self.name}: the events of job {job} end before it does")
 
     def _looks(self, job: str, streams: bool) -> Iterator[tuple[str, Any]]:
-        pause, told = _FIRST_LOOK_S, None
+        pause = _FIRST_LOOK_S
         while True:
             if streams:
                 news = self._transport.call("GET", f"{self._root}/stream/{job}")
                 for chunk in news.get("stream") or []:
                     yield "chunk", chunk["output"]
             document = self.status(job)
-            if document["status"] != told or document["status"] in FINAL:
-                told = document["status"]
-                yield "status", document
-            if told in FINAL:
+            yield "status", document
+            if document["status"] in FINAL:
                 return
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_LOOK_S)

@@ -112,6 +112,7 @@ class Job(Generic[R]):
 
     def _keep(self, document: dict[str, Any], printer: Printer) -> None:
         if document["status"] not in FINAL:
+            printer.state(document["status"])
             return
         self._document = document
         output = document.get("output")

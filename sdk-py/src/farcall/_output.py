@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 
 _lock = threading.Lock()
+
+# How long a call waits before that is said, in seconds: workers that are up take less.
+_PATIENCE_S = 1.0
 
 
 class Printer:
@@ -15,6 +19,7 @@ class Printer:
         self._name, self._is_on = name, is_on
         self._unfinished = ""
         self.has_shown = False
+        self._began, self._has_waited = time.monotonic(), False
 
     def show(self, text: str) -> None:
         """Prints what has arrived; on a terminal, whole lines."""
@@ -34,6 +39,24 @@ class Printer:
         if self._unfinished:
             self._print([self._unfinished])
             self._unfinished = ""
+
+    def state(self, status: str) -> None:
+        """Says on a terminal that the call waits, when it has for a while, and when it begins."""
+        if not self._is_on or not _is_terminal():
+            return
+        waited_s = time.monotonic() - self._began
+        if status == "IN_QUEUE" and not self._has_waited and waited_s > _PATIENCE_S:
+            self._has_waited = True
+            self._say("waiting for a worker")
+        elif status == "IN_PROGRESS" and self._has_waited:
+            self._has_waited = False
+            self._say(f"began after {waited_s:.1f} s")
+
+    def _say(self, text: str) -> None:
+        from rich.console import Console  # noqa: PLC0415
+
+        with _lock:
+            Console(stderr=True, highlight=False).print(f"{self._name} │ {text}", style="dim", markup=False)
 
     def _print(self, lines: list[str]) -> None:
         if not lines:

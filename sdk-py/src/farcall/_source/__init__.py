@@ -17,6 +17,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._errors import SourceError
 from ._by_value import by_value
 from ._slice import Unsliceable, as_literal, sliced
 
@@ -43,20 +44,38 @@ def ship(target: Any) -> Shipment:
 
     Raises `SourceError` if it refers to something that cannot be sent.
     """
+    try:
+        return _as_source(target)
+    except Unsliceable:
+        return _by_value(target)
+    except SourceError as refusal:
+        try:
+            return _by_value(
+                target
+            )  # what no statement makes, under a main guard or from elsewhere, may pickle
+        except SourceError:
+            raise refusal from None
+
+
+def _as_source(target: Any) -> Shipment:
     import inspect  # noqa: PLC0415  (10 ms, for the first call)
 
     module = sys.modules.get(target.__module__)
+    if module is None or "." in target.__qualname__:
+        raise Unsliceable
     try:
-        if module is None or "<locals>" in target.__qualname__ or "." in target.__qualname__:
-            raise Unsliceable
         path = inspect.getsourcefile(target)
         if path is None or inspect.getsourcefile(module) != path:
             raise Unsliceable
-        part = sliced(target, module, path)
-    except (Unsliceable, OSError, TypeError):
-        name, code, modules = by_value(target)
-        return Shipment(name, code, modules, None, target.__module__, python=sys.version_info[:2])
+    except (OSError, TypeError) as error:
+        raise Unsliceable from error
+    part = sliced(target, module, path)
     return Shipment(target.__name__, part.code, part.modules, path, target.__module__, part.literals)
+
+
+def _by_value(target: Any) -> Shipment:
+    name, code, modules = by_value(target)
+    return Shipment(name, code, modules, None, target.__module__, python=sys.version_info[:2])
 
 
 def is_current(shipment: Shipment) -> bool:
