@@ -147,10 +147,12 @@ class Counter:
     def go(self, seconds):
         self.count += 1
         time.sleep(seconds)
-        return self.count";
+        return self.count
+def ready(): pass";
+    loaded(&worker, function("ready", code));
     let go = |seconds: f64| class("Counter", code, "go").args(json!([seconds]));
     // Also when the call that made the instance is the one that was interrupted.
-    assert!(worker.error(&go(600.0).with("timeout", 0.2)).contains("timed out"));
+    assert!(worker.error(&go(600.0).with("timeout", 0.5)).contains("timed out"));
     for count in 2..6 {
         assert_eq!(worker.value(&go(0.0)), json!(count));
     }

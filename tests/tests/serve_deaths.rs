@@ -162,6 +162,26 @@ fn without_its_template_the_worker_recovers_and_makes_a_new_one() {
 }
 
 #[test]
+fn a_template_that_does_not_start_is_tried_again() {
+    // The first runner cannot fork one, and the first that is started ends.
+    let startup = "\
+import os, threading, time
+with open('HERE/starts', 'a') as starts: starts.write('x')
+number = os.stat('HERE/starts').st_size
+if number == 1: threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+if number == 2: os._exit(7)";
+    let worker = settled(Worker::options().with_startup(startup), 1);
+    assert!(worker.logged("no runner template").is_some(), "{worker:?}");
+    // The spare runner may have come before the template.
+    let is_forked = || {
+        let starts = worker.await_file("starts");
+        worker.error(&function("f", "import os\ndef f(): os._exit(1)"));
+        wait_until(|| is_settled(&worker, 1)) && worker.await_file("starts") == starts
+    };
+    assert!(wait_until(is_forked), "{worker:?}");
+}
+
+#[test]
 fn a_killed_worker_leaves_no_process_and_no_directory_behind() {
     let mut worker = settled(Worker::options().with("FARCALL_CONCURRENCY", "2"), 2);
     let hangs = "\

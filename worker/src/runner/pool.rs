@@ -261,15 +261,31 @@ impl Pool {
     fn add_template(self: Arc<Self>) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
         // Boxed: making a runner may lead to making a template, whose loss leads here.
         Box::pin(async move {
-            let sprout = self.sprout().take();
-            match self.factory.start_template(sprout).await {
-                Ok(template) if !self.closed.is_cancelled() => *self.template.lock().await = Some(template),
-                Ok(template) => template.stop().await,
-                Err(error) => warn!(%error, "no runner template: runners start fresh"),
+            for failures in 0..MOST_FAILURES {
+                if self.try_template().await {
+                    return;
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(failures)) => {}
+                    () = self.closed.cancelled() => return,
+                }
             }
-            self.queue().is_full_size = true;
-            self.dispatch();
         })
+    }
+
+    /// Makes a template, or lets the pool do without for now. Returns whether it could be made.
+    async fn try_template(self: &Arc<Self>) -> bool {
+        let sprout = self.sprout().take();
+        let made = self.factory.start_template(sprout).await;
+        let is_made = made.is_ok();
+        match made {
+            Ok(template) if !self.closed.is_cancelled() => *self.template.lock().await = Some(template),
+            Ok(template) => template.stop().await,
+            Err(error) => warn!(%error, "no runner template: runners start fresh"),
+        }
+        self.queue().is_full_size = true;
+        self.dispatch();
+        is_made
     }
 
     fn sprout(&self) -> MutexGuard<'_, Option<Sprout>> {
