@@ -47,6 +47,10 @@ def test_a_snippet_runs(code: str, output: str | None, program: Any, runpod: Fak
         assert printed == output
 
 
+# What resources and handles say to each other.
+INTERNAL = {"check_python", "client", "files", "forget", "submit", "version"}
+
+
 def reference() -> str:
     lines = [
         "# Reference",
@@ -93,9 +97,8 @@ def _methods(cls: type) -> list[tuple[str, Any]]:
         if base.__module__.startswith("farcall"):
             members.update(vars(base))
     kinds = (property, type(lambda: None))
-    return [
-        (n, v) for n, v in members.items() if not n.startswith("_") and isinstance(v, kinds) and v.__doc__
-    ]
+    shown = {name: value for name, value in members.items() if name[0] != "_" and name not in INTERNAL}
+    return [(name, value) for name, value in shown.items() if isinstance(value, kinds) and value.__doc__]
 
 
 def test_the_reference_is_up_to_date() -> None:

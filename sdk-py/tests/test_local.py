@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from farcall import Endpoint, EndpointError, Local, remote
-from farcall._local import _executable, _is_running, _listens
+from farcall._process import executable, is_running, listens
 
 
 def pid() -> int:
@@ -20,7 +20,7 @@ def pid() -> int:
 
 
 def state_of(worker: Local) -> dict[str, Any]:
-    directory = worker._directory(_executable())
+    directory = worker._directory(executable())
     state: dict[str, Any] = json.loads((directory / "state.json").read_text())
     return state
 
@@ -42,7 +42,7 @@ print(worker.remote())
 
 def test_only_its_user_can_call_it(worker: Local) -> None:
     assert remote(worker)(pid).remote() == state_of(worker)["pid"]
-    directory = worker._directory(_executable())
+    directory = worker._directory(executable())
     assert (directory / "state.json").stat().st_mode & 0o077 == 0
     assert directory.stat().st_mode & 0o077 == 0
 
@@ -53,7 +53,7 @@ def test_it_is_started_again_after_its_end(worker: Local) -> None:
     port = state_of(worker)["port"]
     os.kill(first, signal.SIGKILL)
     deadline = time.monotonic() + 30
-    while _listens(port):  # until its last thread has ended
+    while listens(port):  # until its last thread has ended
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert ask.remote() != first
@@ -64,7 +64,7 @@ def test_a_job_survives_its_end(worker: Local) -> None:
     job = ask.spawn()
     first = job.result()
     worker.stop()
-    assert not _is_running(first)
+    assert not is_running(first)
     assert ask.job(job.id).result() == first, "it is in the queue that the next one opens"
 
 
@@ -72,9 +72,30 @@ def test_it_ends_when_nobody_needs_it() -> None:
     worker = Local(idle_timeout=1, concurrency=1)
     first = remote(worker)(pid).remote()
     deadline = time.monotonic() + 30
-    while _is_running(first):
+    while is_running(first):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_forked_processes_call_side_by_side(program: Any) -> None:
+    text = """\
+import os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads
+from farcall import remote
+@remote
+def same(x): return x
+assert same.remote(0) == 0
+children = []
+for number in range(3):
+    pid = os.fork()
+    if pid == 0:
+        ok = all(same.remote(x * 10 + number) == x * 10 + number for x in range(20))
+        os._exit(0 if ok else 1)
+    children.append(pid)
+assert all(same.remote(x) == x for x in range(20))
+print([os.waitpid(pid, 0)[1] for pid in children])
+"""
+    assert program(text)[:2] == (0, "[0, 0, 0]\n")
 
 
 def test_its_environment_can_be_set() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._errors import CallCancelled, CallRejected, ResultNotSendable
+from ._files import DIRECTORY, Files, takes_files, with_files
 from ._job import Job
 from ._options import Options
-from ._pickle import encode
+from ._pickle import Parcel, encode
 from ._resource import Resource
 from ._source import Shipment, is_current, ship
 
@@ -45,29 +47,32 @@ class Callee:
     def shipment(self) -> Shipment:
         """What is sent of the source; anew where what it refers to has changed."""
         if self._shipment is None or not is_current(self._shipment):
-            self._shipment = ship(self.target)
-            self.resource.check_python(self._shipment.python, self.name)
+            shipment = ship(self.target)
+            self.resource.check_python(shipment.python, self.name)
+            if self.resource.files() is not None:
+                shipment = replace(shipment, code=with_files(shipment.code, shipment.name, self.target))
+            self._shipment = shipment
         return self._shipment
 
-    def request(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], modules: dict[str, str]
-    ) -> dict[str, Any]:
+    def request(self, values: Values, parcel: Parcel) -> dict[str, Any]:
         """The fields of a request that say what is called, and with what."""
-        shipment = self.shipment()
         return {
-            "function_name": shipment.name,
-            "function_code": shipment.code,
+            "function_name": parcel.shipment.name,
+            "function_code": parcel.shipment.code,
             "execution_type": "function",
-            **encoded("", (args, kwargs), shipment, modules),
+            **encoded("", values, parcel),
         }
 
     def spawn(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, stream: bool = False) -> Job[Any]:
         """Submits a call."""
+        return self._submit((args, kwargs), None, stream=stream)
+
+    def _submit(self, values: Values, files: Files | None, *, stream: bool = False) -> Job[Any]:
         shipment = self.shipment()
-        modules = dict(shipment.modules)
-        payload = self.request(args, kwargs, modules)
-        if modules:
-            payload["modules"] = modules
+        parcel = Parcel(shipment, dict(shipment.modules), files)
+        payload = self.request(values, parcel)
+        if parcel.modules:
+            payload["modules"] = parcel.modules
         payload.update(self.options.needs(), serialization_format="cloudpickle")
         payload["farcall"] = {"failure": True, "stream": stream}
         client, job = self.resource.submit(self.options.envelope(payload))
@@ -99,9 +104,8 @@ class Callee:
     def attempt(self, args: tuple[Any, ...], kwargs: dict[str, Any], jobs: list[Job[Any]]) -> Any:
         """Calls as often as the options allow; `jobs` gets each."""
         for attempt in range(self.options.retries + 1):
-            jobs.append(self.spawn(args, kwargs))
             try:
-                return jobs[-1].result()
+                return self._once(args, kwargs, jobs)
             except _CERTAIN:
                 raise
             except Exception:
@@ -110,14 +114,29 @@ class Callee:
             time.sleep(min(0.5 * 2**attempt, 30.0) * random.uniform(0.5, 1.0))  # noqa: S311
         raise AssertionError("the last attempt returns or raises")
 
+    def _once(self, args: tuple[Any, ...], kwargs: dict[str, Any], jobs: list[Job[Any]]) -> Any:
+        shipment, directory = self.shipment(), self.resource.files()
+        if directory is None:
+            jobs.append(self.spawn(args, kwargs))
+            return jobs[-1].result()
+        self.resource.client()  # makes the directory
+        files = Files(directory)
+        if takes_files(shipment):
+            kwargs = {**kwargs, DIRECTORY: str(directory)}
+        try:
+            jobs.append(self._submit((args, kwargs), files))
+            return jobs[-1].result()
+        finally:
+            files.remove()
 
-def encoded(what: str, values: Values, shipment: Shipment, modules: dict[str, str]) -> dict[str, Any]:
+
+def encoded(what: str, values: Values, parcel: Parcel) -> dict[str, Any]:
     """Arguments as a request has them: `what` is `""`, or `"constructor"`."""
     prefix, text = (f"{what}_", f"{what} argument") if what else ("", "argument")
     args, kwargs = values
     return {
-        f"{prefix}args": [encode(v, shipment, modules, f"{text} {i}") for i, v in enumerate(args)],
-        f"{prefix}kwargs": {k: encode(v, shipment, modules, f"{text} `{k}`") for k, v in kwargs.items()},
+        f"{prefix}args": [encode(v, parcel, f"{text} {i}") for i, v in enumerate(args)],
+        f"{prefix}kwargs": {k: encode(v, parcel, f"{text} `{k}`") for k, v in kwargs.items()},
     }
 
 
@@ -132,20 +151,18 @@ class MethodCallee(Callee):
         """The class's, which all its methods share."""
         return self._maker.shipment()
 
-    def request(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], modules: dict[str, str]
-    ) -> dict[str, Any]:
+    def request(self, values: Values, parcel: Parcel) -> dict[str, Any]:
         """A call of the method, with the constructor's arguments: the instance may have to be made."""
-        shipment, made = self.shipment(), self._instance
+        made = self._instance
         return {
-            "class_name": shipment.name,
-            "class_code": shipment.code,
+            "class_name": parcel.shipment.name,
+            "class_code": parcel.shipment.code,
             "method_name": self._method,
             "execution_type": "class",
             "instance_id": made.id,
             "create_new_instance": False,
-            **encoded("constructor", (made.args, made.kwargs), shipment, modules),
-            **encoded("", (args, kwargs), shipment, modules),
+            **encoded("constructor", (made.args, made.kwargs), parcel._replace(files=None)),
+            **encoded("", values, parcel),
         }
 
 

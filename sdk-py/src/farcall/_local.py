@@ -12,10 +12,8 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,10 +23,17 @@ from typing import Any
 
 from ._client import Client
 from ._errors import EndpointError
+from ._process import (
+    START_TIMEOUT_S,
+    executable,
+    free_port,
+    is_running,
+    listens,
+    wait_until_it_listens,
+)
 from ._resource import Resource, is_refused
 
 _ENDPOINT = "local"
-_START_TIMEOUT_S = 20.0
 # Another program may take the free port that was found before the worker does.
 _START_TRIES = 3
 
@@ -54,6 +59,7 @@ class Local(Resource):
         self._interpreter = python or sys.executable
         self._idle_timeout = idle_timeout
         self._env = dict(env or {})
+        self._known: tuple[Path, Path] | None = None
 
     def __repr__(self) -> str:
         return f"Local(concurrency={self._concurrency})"
@@ -71,31 +77,38 @@ class Local(Resource):
     def stop(self) -> None:
         """Ends the worker, for all who share it. The next call starts another one."""
         self.forget()
-        directory = self._directory(_executable())
+        directory = self._directory(executable())
         with _locked(directory / "lock"):
             state = _read(directory)
             if state and _is_alive(state):
                 os.kill(state["pid"], 15)
-                deadline = time.monotonic() + _START_TIMEOUT_S
-                while _is_running(state["pid"]) and time.monotonic() < deadline:
+                deadline = time.monotonic() + START_TIMEOUT_S
+                while is_running(state["pid"]) and time.monotonic() < deadline:
                     time.sleep(0.01)
+
+    def files(self) -> Path:
+        """Where large buffers go."""
+        return self._directory(executable()) / "files"
 
     def _python(self) -> tuple[int, int] | None:
         return sys.version_info[:2] if self._interpreter == sys.executable else None
 
     def _connect(self) -> Client:
-        executable = _executable()
-        directory = self._directory(executable)
+        program = executable()
+        directory = self._directory(program)
         with _locked(directory / "lock"):
             state = _read(directory)
             if not state or not _is_alive(state):
-                state = self._start(executable, directory)
+                state = self._start(program, directory)
+            (directory / "files").mkdir(mode=0o700, exist_ok=True)
         return _client_of(state)
 
-    def _directory(self, executable: str) -> Path:
+    def _directory(self, program: str) -> Path:
+        if self._known is not None and self._known[0] == Path.cwd():
+            return self._known[1]
         identity = [
-            executable,
-            Path(executable).stat().st_mtime_ns,
+            program,
+            Path(program).stat().st_mtime_ns,
             self._interpreter,
             str(Path.cwd()),
             self._concurrency,
@@ -108,14 +121,16 @@ class Local(Resource):
             cache = str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "farcall")
         directory = Path(cache) / "sdk" / key
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._known = (Path.cwd(), directory)
         return directory
 
-    def _start(self, executable: str, directory: Path) -> dict[str, Any]:
+    def _start(self, program: str, directory: Path) -> dict[str, Any]:
+        shutil.rmtree(directory / "files", ignore_errors=True)  # of clients that were killed
         for attempt in range(_START_TRIES):
-            key, port = secrets.token_urlsafe(24), _free_port()
-            process = self._spawn(executable, directory, key, port)
+            key, port = secrets.token_urlsafe(24), free_port()
+            process = self._spawn(program, directory, key, port)
             state = {"pid": process.pid, "port": port, "key": key}
-            if _wait_until_it_listens(process, port):
+            if wait_until_it_listens(process, port):
                 process.returncode = 0  # it outlives us: nobody here waits for its end
                 _write(directory, state)
                 return state
@@ -124,7 +139,7 @@ class Local(Resource):
                 raise EndpointError(f"the local worker does not start: {said[-2000:] or 'it says nothing'}")
         raise AssertionError("the last attempt returns or raises")
 
-    def _spawn(self, executable: str, directory: Path, key: str, port: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, program: str, directory: Path, key: str, port: int) -> subprocess.Popen[bytes]:
         settings = {
             "FARCALL_API_KEY": key,
             "FARCALL_PYTHON": self._interpreter,
@@ -137,7 +152,7 @@ class Local(Resource):
         }
         with (directory / "log.txt").open("wb") as log:
             return subprocess.Popen(
-                [executable, "serve", "--mode", "local", "--host", "127.0.0.1", "--port", str(port)],
+                [program, "serve", "--mode", "local", "--host", "127.0.0.1", "--port", str(port)],
                 env={**os.environ, **settings, **self._env},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -150,18 +165,6 @@ class Local(Resource):
 def default() -> Local:
     """Where calls go that name no resource."""
     return Local()
-
-
-def _executable() -> str:
-    """The `farcall` that came with this package, or the one on PATH."""
-    named = os.environ.get("FARCALL_EXECUTABLE")
-    found = named or shutil.which("farcall", path=sysconfig.get_path("scripts")) or shutil.which("farcall")
-    if not found or not Path(found).is_file():
-        raise EndpointError(
-            f"the program `{named or 'farcall'}` is not installed\n"
-            "hint: `pip install` this package brings it; FARCALL_EXECUTABLE says where it is otherwise"
-        )
-    return found
 
 
 @contextmanager
@@ -192,51 +195,10 @@ def _client_of(state: dict[str, Any]) -> Client:
 
 def _is_alive(state: dict[str, Any]) -> bool:
     """Whether the worker is there: only it knows the key."""
-    if not _is_running(state["pid"]) or not _listens(state["port"]):
+    if not is_running(state["pid"]) or not listens(state["port"]):
         return False
     try:
         _client_of(state).health()
     except EndpointError:
         return False
     return True
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return not _is_zombie(pid)
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return False
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> bool:
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        if _listens(port):
-            return process.poll() is None
-        if process.poll() is not None:
-            return False
-        time.sleep(0.002)
-    process.kill()
-    return False

@@ -12,9 +12,10 @@ import pickle
 import sys
 from collections.abc import Callable
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._errors import SourceError
+from ._files import Files
 from ._source import Shipment
 from ._source._modules import Modules
 
@@ -45,15 +46,23 @@ class _SourceModule:
         return importlib.import_module, (_THERE,)
 
 
-def encode(value: object, shipment: Shipment, modules: dict[str, str], name: str) -> str:
-    """`value` as base64 of a pickle. Local modules that it refers to are added to `modules`."""
+class Parcel(NamedTuple):
+    """What a call is sent with: its source, the local modules that it needs, the files of its arguments."""
+
+    shipment: Shipment
+    modules: dict[str, str]
+    files: Files | None = None
+
+
+def encode(value: object, parcel: Parcel, name: str) -> str:
+    """`value` as base64 of a pickle. Local modules that it refers to are added to the parcel."""
     buffer = io.BytesIO()
     try:
         _PlainPickler(buffer, _PROTOCOL).dump(value)
     except _NotPlain:
         buffer = io.BytesIO()
         try:
-            _by_cloudpickle(buffer, shipment, modules).dump(value)
+            _by_cloudpickle(buffer, parcel).dump(value)
         except SourceError:
             raise
         except Exception as error:
@@ -61,12 +70,14 @@ def encode(value: object, shipment: Shipment, modules: dict[str, str], name: str
                 f"{name} cannot be sent: {type(error).__name__}: {error}\n"
                 "hint: pass what it is made from, and make it in the function"
             ) from error
-    return base64.b64encode(buffer.getbuffer()).decode("ascii")
+    data = parcel.files.complete(buffer.getvalue()) if parcel.files else buffer.getbuffer()
+    return base64.b64encode(data).decode("ascii")
 
 
-def _by_cloudpickle(buffer: io.BytesIO, shipment: Shipment, modules: dict[str, str]) -> Any:
+def _by_cloudpickle(buffer: io.BytesIO, parcel: Parcel) -> Any:
     import cloudpickle  # noqa: PLC0415  (half of a cold start, and most calls pass plain data)
 
+    shipment, modules = parcel.shipment, parcel.modules
     defined = _top_level_names(shipment.code) if shipment.path else set()
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
@@ -77,7 +88,8 @@ def _by_cloudpickle(buffer: io.BytesIO, shipment: Shipment, modules: dict[str, s
                 _ship_home(value.__module__, modules)
             return super().reducer_override(value)
 
-    return Pickler(buffer, _PROTOCOL)
+    leave_out = parcel.files.leave_out if parcel.files else None
+    return Pickler(buffer, _PROTOCOL, buffer_callback=leave_out)
 
 
 def _ship_home(module: str | None, modules: dict[str, str]) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ._errors import EndpointError, PythonMismatch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ._client import Client
     from ._job import Job
 
@@ -23,6 +25,10 @@ class Resource(ABC):
     @abstractmethod
     def _connect(self) -> Client:
         """Finds the endpoint, or makes it."""
+
+    def files(self) -> Path | None:
+        """Where large buffers go as files, if it is on this machine."""
+        return None
 
     def _python(self) -> tuple[int, int] | None:
         """The minor version of its Python, as far as that is known."""

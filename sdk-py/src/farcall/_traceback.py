@@ -6,6 +6,7 @@ import linecache
 from types import CodeType, TracebackType
 from typing import Any
 
+from ._files import FRAMES
 from ._source import Shipment
 
 _MARK = "[remote] "
@@ -15,6 +16,8 @@ def rebuilt(frames: list[list[Any]], shipment: Shipment | None) -> TracebackType
     """A traceback of `[file, line, function, source line]` frames, outermost first."""
     traceback = None
     for file, line, function, text in reversed(frames):
+        if function in FRAMES:
+            continue
         frame = _frame(_here(str(file), int(line), str(text), shipment), int(line), str(function))
         if frame is not None:
             traceback = TracebackType(traceback, frame.tb_frame, frame.tb_lasti, int(line))

@@ -7,6 +7,7 @@ and a call to a worker on this machine spends more time in it than in everything
 from __future__ import annotations
 
 import json
+import os
 import random
 import select
 import threading
@@ -49,6 +50,7 @@ class Transport:
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._idle: list[HTTPConnection] = []
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self.name = f"{parts.scheme}://{parts.netloc}"
 
@@ -111,6 +113,8 @@ class Transport:
 
     def _take(self) -> HTTPConnection:
         with self._lock:
+            if self._process != os.getpid():  # a forked child: its parent goes on using them
+                self._process, self._idle = os.getpid(), []
             while self._idle:
                 connection = self._idle.pop()
                 # Readable without having been asked: the server has closed it.
