@@ -154,9 +154,6 @@ pub struct Done {
     pub encoding: Encoding,
     /// Text for the client when the outcome is a failure.
     pub error: Option<String>,
-    /// The exception as a JSON object, for requests that ask for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exception: Option<String>,
     /// The instance that was called, for class requests that got that far.
     pub instance: Option<Instance>,
     /// Id of the instance that had to go for this one.
@@ -200,6 +197,8 @@ pub enum Encoding {
     Pickle,
     /// A JSON value.
     Json,
+    /// No result, but what was raised, as a JSON object, for requests that ask for it.
+    Exception,
 }
 
 #[cfg(test)]
@@ -223,7 +222,6 @@ mod tests {
             outcome: Outcome::Succeeded,
             encoding: Encoding::Pickle,
             error: None,
-            exception: None,
             instance: None,
             dropped_instance: None,
             has_spawned: false,

@@ -99,7 +99,7 @@ fn answered(done: Done, body: Vec<u8>, output: String) -> FunctionResponse {
     let (result, json_result) = match (done.encoding, text) {
         (Encoding::Pickle, Ok(text)) => (Some(text), None),
         (Encoding::Json, Ok(text)) => (None, RawValue::from_string(text).ok()),
-        (Encoding::None, Ok(_)) => (None, None),
+        (Encoding::None | Encoding::Exception, Ok(_)) => (None, None),
         (_, Err(_)) => {
             return FunctionResponse::failure("the runner's answer is not text: this is a bug of farcall");
         }

@@ -13,7 +13,7 @@ pub struct Extras {
 }
 
 impl Extras {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -137,16 +137,18 @@ impl Executor {
         self.end_forked_child(py, None);
         self.capture.flush(py);
         self.capture.end(py);
-        let (outcome, encoding, error, exception, body) = match encoded {
-            Ok((encoding, body)) => (Outcome::Succeeded, encoding, None, None, body),
-            Err(Failure { outcome, error, exception }) => {
-                (outcome, Encoding::None, Some(error), exception, Vec::new())
+        let (outcome, encoding, error, body) = match encoded {
+            Ok((encoding, body)) => (Outcome::Succeeded, encoding, None, body),
+            Err(Failure { outcome, error, exception: None }) => {
+                (outcome, Encoding::None, Some(error), Vec::new())
+            }
+            Err(Failure { outcome, error, exception: Some(exception) }) => {
+                (outcome, Encoding::Exception, Some(error), exception.into_bytes())
             }
         };
         let has_spawned = self.capture.has_spawned();
         let InstanceNote { used: instance, dropped: dropped_instance } = instance;
-        let id = invoke.id;
-        (Done { id, outcome, encoding, error, exception, instance, dropped_instance, has_spawned }, body)
+        (Done { id: invoke.id, outcome, encoding, error, instance, dropped_instance, has_spawned }, body)
     }
 
     /// Ends this process if it is a child that user code has forked and let return: it would answer in its

@@ -5,7 +5,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use farcall_protocol::frame::{Done, Outcome};
+use farcall_protocol::frame::{Done, Encoding, Outcome};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -16,7 +16,7 @@ impl JobOutcome {
     /// The failure as JSON, if it is one.
     pub(super) fn description(&self) -> Option<Box<RawValue>> {
         let described = match self {
-            Self::Ran(Report { ending: Ending::Answered(done, _), .. }) => return of_answer(done),
+            Self::Ran(Report { ending: Ending::Answered(done, body), .. }) => return of_answer(done, body),
             Self::Ran(Report { ending: Ending::Interrupted(Interruption::Cancelled), .. })
             | Self::CancelledWaiting => json!({"kind": "cancelled"}),
             Self::Ran(Report {
@@ -33,7 +33,7 @@ impl JobOutcome {
     }
 }
 
-fn of_answer(done: &Done) -> Option<Box<RawValue>> {
+fn of_answer(done: &Done, body: &[u8]) -> Option<Box<RawValue>> {
     let kind = match done.outcome {
         Outcome::Succeeded => return None,
         Outcome::Raised => "raised",
@@ -41,7 +41,8 @@ fn of_answer(done: &Done) -> Option<Box<RawValue>> {
         Outcome::Unserializable => "unserializable",
         Outcome::Cancelled => "cancelled",
     };
-    let exception = done.exception.clone().and_then(|json| RawValue::from_string(json).ok());
+    let exception = serde_json::from_slice::<&RawValue>(body).ok();
+    let exception = exception.filter(|_| done.encoding == Encoding::Exception);
     let described = match exception {
         Some(exception) => format!("{{\"kind\":\"{kind}\",\"exception\":{exception}}}"),
         None => json!({"kind": kind}).to_string(),
