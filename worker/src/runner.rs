@@ -93,7 +93,6 @@ pub struct Follower {
 }
 
 /// The next thing that concerns a runner.
-#[expect(clippy::large_enum_variant, reason = "almost every one is a frame, and none is kept")]
 enum Received {
     Frame(FromRunner, Vec<u8>),
     /// The process has ended, or speaks nonsense and was killed.
