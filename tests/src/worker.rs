@@ -32,7 +32,10 @@ pub struct Worker {
     log: Log,
 }
 
-/// What a worker has written so far: standard output and error, a line each.
+/// Lines of a worker's log that are kept: an hour of load prints more than fits in memory.
+const MOST_LINES: usize = 200_000;
+
+/// What a worker has written so far: standard output and error, a line each. The oldest go when they are too many.
 #[derive(Debug, Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
 
@@ -302,7 +305,11 @@ impl Log {
         let log = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                log.0.lock().expect("no holder panics").push(line);
+                let mut lines = log.0.lock().expect("no holder panics");
+                if lines.len() == MOST_LINES {
+                    lines.drain(..MOST_LINES / 2);
+                }
+                lines.push(line);
             }
         });
     }
