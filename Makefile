@@ -106,6 +106,10 @@ bench: build .venv bench/.venv-peers bench/.venv-coglet bench/.venv-fastapi ## M
 		--axum-hello bench/floors/axum-hello/target/release/axum-hello \
 		--fake-platform $(TARGET)/release/fake-platform $(BENCH)
 
+.PHONY: bench-sdk
+bench-sdk: build .venv-sdk ## Measure what calls cost with the Python SDK
+	FARCALL_EXECUTABLE=$(abspath $(FARCALL)) PYTHONPATH=sdk-py/src .venv-sdk/bin/python bench/sdk.py
+
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean
