@@ -97,6 +97,21 @@ def test_such_a_source_runs(package: Any) -> None:
     assert package.outer.with_options(dependencies=None).remote(2) == (16, ["a", "b"], 1, 3, "data")
 
 
+def test_data_is_written_where_no_statement_is_kept(program: Any) -> None:
+    text = """\
+from __future__ import annotations
+from farcall import remote
+for LAST in range(3):
+    items = {"last": [LAST] * 2, "kind": type}
+A, B = 1, object
+@remote
+def f(): return LAST, items["last"], A, B is object, injected, second
+globals().update(injected="x", second=[1])
+print(f.remote())
+"""
+    assert program(text) == (0, "(2, [2, 2], 1, True, 'x', [1])\n", "")
+
+
 def test_data_that_has_changed_is_sent_anew(package: Any) -> None:
     shipment = ship(package.outer.__wrapped__)
     assert is_current(shipment)

@@ -127,11 +127,23 @@ class _Slice:
         for decorator in self.decorators:
             for number in range(decorator.lineno, (decorator.end_lineno or decorator.lineno) + 1):
                 lines[number - 1] = ""
-        for index, values in self.literals.items():
-            assigned = "; ".join(f"{name} = {value}" for name, value in values.items())
-            at = self.statements[index].first - 1 if self.statements else 0
-            lines[at] = f"{assigned}; {lines[at]}" if lines[at] else assigned
+        self._write_literals(lines)
         return "\n".join(lines).rstrip() + "\n"
+
+    def _write_literals(self, lines: list[str]) -> None:
+        """Each where it is bound in the file, or in the next line that nothing is kept on."""
+        kept = [self.statements[index] for index in self.kept]
+        taken = {number for statement in kept for number in range(statement.first - 1, statement.last)}
+        for index, values in self.literals.items():
+            # A statement that is kept for another name binds this one, too.
+            bound = self.statements[index].binds if index in self.kept else frozenset()
+            assigned = "; ".join(f"{name} = {value}" for name, value in values.items() if name not in bound)
+            at = self.statements[index].first - 1
+            while at in taken:
+                at += 1
+            if assigned:
+                lines.extend([""] * (at + 1 - len(lines)))
+                lines[at] = f"{lines[at]}; {assigned}" if lines[at] else assigned
 
     def _absolute(self, statement: Statement, lines: list[str]) -> None:
         """Names modules in full: the source is part of no package there."""
