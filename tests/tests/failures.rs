@@ -129,6 +129,7 @@ fn an_exception_at_module_level_is_the_calls() {
       File "f.py", line 1, in <module>
         import no_such_package
     ModuleNotFoundError: No module named 'no_such_package'
+    hint: `no_such_package` is not installed; dependencies=["no-such-package"] installs it
     "#);
 }
 

@@ -165,7 +165,9 @@ fn clients_that_go_away_leave_nothing_half_done() {
     }
     // Whatever was heard is done: all that is left can be ended, and then nothing is left.
     for id in ids() {
-        assert_eq!(endpoint.json("POST", &format!("cancel/{id}"), "")["status"], "CANCELLED");
+        let status = endpoint.json("POST", &format!("cancel/{id}"), "")["status"].clone();
+        // The quick ones run as soon as the one before them has been cancelled.
+        assert!(status == "CANCELLED" || status == "COMPLETED", "{status}");
     }
     let is_empty = || {
         let counts = &endpoint.json("GET", "jobs", "")["counts"];

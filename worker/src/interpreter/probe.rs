@@ -24,6 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(super) async fn probe(path: &Path) -> Result<Interpreter, InterpreterError> {
     let command = Subprocess::new(path).arguments(["-S", "-E", "-c", QUESTIONS]).deadline(DEADLINE);
+    let command = command.shown_as(path.display().to_string());
     let output =
         command.run().await.map_err(|source| InterpreterError::Probe { path: path.to_owned(), source })?;
     judge(path, &output.stdout)
