@@ -17,6 +17,12 @@ from maturin import (
 from maturin import (
     get_requires_for_build_wheel as get_requires_for_build_wheel,
 )
+from maturin import (
+    prepare_metadata_for_build_editable as prepare_metadata_for_build_editable,
+)
+from maturin import (
+    prepare_metadata_for_build_wheel as prepare_metadata_for_build_wheel,
+)
 
 get_requires_for_build_editable = get_requires_for_build_wheel
 
