@@ -48,7 +48,7 @@ def test_a_snippet_runs(code: str, output: str | None, program: Any, runpod: Fak
 
 
 # What resources and handles say to each other.
-INTERNAL = {"check_python", "client", "files", "forget", "submit", "version"}
+INTERNAL = {"begin", "check_python", "client", "files", "forget", "submit", "version"}
 
 
 def reference() -> str:

@@ -115,12 +115,12 @@ class Callee:
         raise AssertionError("the last attempt returns or raises")
 
     def _once(self, args: tuple[Any, ...], kwargs: dict[str, Any], jobs: list[Job[Any]]) -> Any:
-        shipment, directory = self.shipment(), self.resource.files()
+        directory = self.resource.files()
         if directory is None:
             jobs.append(self.spawn(args, kwargs))
             return jobs[-1].result()
-        self.resource.client()  # makes the directory
-        files = Files(directory)
+        self.resource.client()  # the worker finds its interpreter while the source is made here
+        shipment, files = self.shipment(), Files(directory)
         if takes_files(shipment):
             kwargs = {**kwargs, DIRECTORY: str(directory)}
         try:

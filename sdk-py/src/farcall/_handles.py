@@ -22,17 +22,17 @@ C = TypeVar("C")
 class Remote(Generic[P, R]):
     """`f.remote`: called, it waits; `f.remote.aio` is for event loops."""
 
-    def __init__(self, callee: Callee) -> None:
-        self._callee = callee
+    def __init__(self, owner: _Callable[P, R]) -> None:
+        self._owner = owner
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls it there and waits: returns what it returns, raises what it raises, shows what it prints."""
-        result: R = self._callee.call(args, kwargs)
+        result: R = self._owner._callee.call(args, kwargs)
         return result
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The same without blocking the event loop. Cancelling the task cancels the call."""
-        result: R = await self._callee.call_async(args, kwargs)
+        result: R = await self._owner._callee.call_async(args, kwargs)
         return result
 
 
@@ -46,12 +46,13 @@ class _Target:
 
     @cached_property
     def _callee(self) -> Callee:
-        from ._callee import Callee  # noqa: PLC0415
-
         if self._resource is None:
             from ._local import default  # noqa: PLC0415
 
             self._resource = default()
+        self._resource.begin()
+        from ._callee import Callee  # noqa: PLC0415
+
         return Callee(self._plain.__name__, self._plain, self._resource, self._options)
 
     def __reduce__(self) -> Any:
@@ -68,7 +69,7 @@ class _Callable(Generic[P, R]):
     @property
     def remote(self) -> Remote[P, R]:
         """Calls it there and waits."""
-        return Remote(self._callee)
+        return Remote(self)
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """`await f(...)` is `await f.remote.aio(...)`, as in runpod-flash."""

@@ -19,9 +19,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ._client import Client
 from ._errors import EndpointError
 from ._process import (
     START_TIMEOUT_S,
@@ -32,6 +31,9 @@ from ._process import (
     wait_until_it_listens,
 )
 from ._resource import Resource, is_refused
+
+if TYPE_CHECKING:
+    from ._client import Client
 
 _ENDPOINT = "local"
 # Another program may take the free port that was found before the worker does.
@@ -73,6 +75,10 @@ class Local(Resource):
                 raise
             self.forget()
             return super().submit(body)
+
+    def begin(self) -> None:
+        """Starts the worker, if it is not there: it finds its interpreter while we import what calls need."""
+        self.client()
 
     def stop(self) -> None:
         """Ends the worker, for all who share it. The next call starts another one."""
@@ -190,6 +196,8 @@ def _write(directory: Path, state: dict[str, Any]) -> None:
 
 
 def _client_of(state: dict[str, Any]) -> Client:
+    from ._client import Client  # noqa: PLC0415  (HTTP is imported while the worker starts)
+
     return Client(f"http://127.0.0.1:{state['port']}/v2", _ENDPOINT, state["key"])
 
 

@@ -22,6 +22,10 @@ class Resource(ABC):
         self._client: Client | None = None
         self._lock = threading.Lock()
 
+    def begin(self) -> None:
+        """Starts what takes a while, before anything else is done for a first call."""
+        return
+
     @abstractmethod
     def _connect(self) -> Client:
         """Finds the endpoint, or makes it."""
