@@ -21,20 +21,11 @@ REFERENCE = DOCS / "reference.md"
 BLOCKS = re.compile(r"```python\n(.*?)```(?:\n\n(?:and run it:\n\n)?```text\n(.*?)```)?", re.DOTALL)
 
 
-# Their snippets install, which the worker beside this does not yet.
-UNTIL_IT_INSTALLS = {"dependencies"}
-
-
 def snippets() -> list[Any]:
     found = []
     for page in [*sorted(DOCS.glob("*.md")), ROOT / "sdk-py/README.md"]:
         for number, block in enumerate(BLOCKS.finditer(page.read_text()), start=1):
-            marks = (
-                [pytest.mark.skip("the worker does not install yet")]
-                if page.stem in UNTIL_IT_INSTALLS
-                else []
-            )
-            found.append(pytest.param(block[1], block[2], id=f"{page.stem}-{number}", marks=marks))
+            found.append(pytest.param(block[1], block[2], id=f"{page.stem}-{number}"))
     return found
 
 

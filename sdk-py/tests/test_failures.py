@@ -128,7 +128,7 @@ def test_what_cannot_be_installed_is_told() -> None:
     @remote(dependencies=["--index-url=elsewhere"])
     def needy() -> None: ...
 
-    with pytest.raises(InstallFailed) as caught:
+    with pytest.raises(InstallFailed, match="`--index-url=elsewhere` is an option, not a package") as caught:
         needy.remote()
     assert caught.value.job
 
