@@ -179,15 +179,21 @@ fn an_interrupt_that_comes_too_late_never_hits_the_next_call() {
 #[test]
 fn a_client_that_goes_away_cancels_its_call() {
     let worker = Worker::start();
-    let way = format!(
-        "try: time.sleep(600)
+    // It has begun only where it can notice.
+    let code = format!(
+        "import time
+def f():
+    try:
+        open({:?}, 'w').write('x')
+        time.sleep(600)
     except KeyboardInterrupt: open({:?}, 'w').write('x')",
+        worker.path("begun"),
         worker.path("cancelled")
     );
+    let request = function("f", &code);
     for with_events in [false, true] {
         let _ = fs::remove_file(worker.path("begun"));
         let _ = fs::remove_file(worker.path("cancelled"));
-        let request = hangs(&worker, &way);
         if with_events {
             let events = worker.follow(&request);
             worker.await_file("begun");
