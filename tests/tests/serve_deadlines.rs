@@ -40,8 +40,8 @@ fn at_the_deadline_the_answer_tells_where_the_call_hung() {
         "__import__('threading').Event().wait()",
         "__import__('queue').Queue().get()",
     ] {
-        let error = worker.error(&hangs(&worker, way).with("timeout", 1));
-        assert!(error.starts_with("the call timed out after 1 s\n"), "{way}: {error}");
+        let error = worker.error(&hangs(&worker, way).with("timeout", 2));
+        assert!(error.starts_with("the call timed out after 2 s\n"), "{way}: {error}");
         assert!(error.contains("ready.py\", line 4 in f"), "{way}: {error}");
         runners.insert(worker.await_file("begun"));
     }
@@ -82,8 +82,8 @@ async def f():
 async def ready(): pass";
     for concurrency in ["1", "4"] {
         let worker = Worker::options().with("FARCALL_CONCURRENCY", concurrency).start();
-        let error = worker.error(&loaded(&worker, function("f", code)).with("timeout", 1));
-        let start = "the call timed out after 1 s\nTask (most recent call first):\n  File ";
+        let error = worker.error(&loaded(&worker, function("f", code)).with("timeout", 2));
+        let start = "the call timed out after 2 s\nTask (most recent call first):\n  File ";
         assert!(error.starts_with(start), "{error}");
         let lines =
             ["line 7 in f\nTask it waits for", "in sleep\n", "line 3 in innermost\n", "line 5 in inner\n"];
@@ -120,7 +120,7 @@ def ready(): pass",
 fn code_that_holds_the_gil_is_killed_and_its_stack_is_known() {
     let worker = Worker::options().with("FARCALL_CANCEL_GRACE_S", "1").start();
     for way in ["ctypes.PyDLL(None).sleep(600)", "__import__('re').match('(a+)+$', 'a' * 60 + 'b')"] {
-        let error = worker.error(&hangs(&worker, way).with("timeout", 1));
+        let error = worker.error(&hangs(&worker, way).with("timeout", 2));
         assert!(error.contains("timed out") && error.contains("ready.py\", line 4 in f"), "{way}: {error}");
         assert_eq!(worker.value(&function("g", "def g(): return 'next'")), json!("next"));
     }
