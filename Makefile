@@ -108,7 +108,7 @@ bench: build .venv bench/.venv-peers bench/.venv-coglet bench/.venv-fastapi ## M
 
 .PHONY: bench-sdk
 bench-sdk: build .venv-sdk ## Measure what calls cost with the Python SDK
-	FARCALL_EXECUTABLE=$(abspath $(FARCALL)) PYTHONPATH=sdk-py/src .venv-sdk/bin/python bench/sdk.py
+	FARCALL_EXECUTABLE=$(abspath $(FARCALL)) PYTHONPATH=$(CURDIR)/sdk-py/src .venv-sdk/bin/python bench/sdk.py
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
