@@ -31,7 +31,7 @@ COMPILED = json.JSONDecoder()
 
 
 def unused():
-    raise NotImplementedError
+    return UNUSED
 
 
 def inner(x):

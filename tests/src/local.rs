@@ -262,12 +262,6 @@ impl Drop for LocalEndpoint {
             let lines: Vec<&str> = log.lines().collect();
             eprintln!("end of the endpoint's log:\n{}", lines[lines.len().saturating_sub(60)..].join("\n"));
         }
-        let family = processes::descendants(self.process.id());
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        family
-            .into_iter()
-            .filter(|pid| processes::is_alive(*pid))
-            .for_each(|pid| processes::signal(pid, "KILL"));
+        processes::end(&mut self.process);
     }
 }

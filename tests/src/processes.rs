@@ -1,7 +1,7 @@
 //! Processes, as `/proc` shows them.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Child, Command};
 
 /// Whether a process runs: a zombie does not.
 pub fn is_alive(pid: u32) -> bool {
@@ -46,6 +46,14 @@ pub fn signal(pid: u32, name: &str) {
     // The shell's own: a test machine need not have `/bin/kill`.
     let sent = Command::new("sh").args(["-c", &format!("kill -{name} {pid} 2>/dev/null")]).status();
     assert!(sent.is_ok(), "sh can be started");
+}
+
+/// Kills a process with all that it has started, and waits for it.
+pub fn end(process: &mut Child) {
+    let family = descendants(process.id());
+    let _ = process.kill();
+    let _ = process.wait();
+    family.into_iter().filter(|pid| is_alive(*pid)).for_each(|pid| signal(pid, "KILL"));
 }
 
 fn state(pid: u32) -> Option<char> {

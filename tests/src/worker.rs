@@ -273,13 +273,7 @@ impl Drop for Worker {
             let lines = self.log.lines();
             eprintln!("end of the worker's log:\n{}", lines[lines.len().saturating_sub(100)..].join("\n"));
         }
-        let family = processes::descendants(self.pid());
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        family
-            .into_iter()
-            .filter(|pid| processes::is_alive(*pid))
-            .for_each(|pid| processes::signal(pid, "KILL"));
+        processes::end(&mut self.process);
     }
 }
 

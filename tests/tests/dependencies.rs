@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use e2e::{Farcall, Package, Request, WheelHouse, function};
+use e2e::{Farcall, Package, Request, WatchedUv, WheelHouse, function};
 use serde_json::{Value, json};
 
 /// The version of a package as its module says it.
@@ -264,8 +264,27 @@ fn a_build_that_fails_says_what_it_said() {
 #[test]
 fn one_connection_and_pips_way_to_choose_where_acceleration_is_off() {
     let house = house([Package::new("alpha", "1.0")]);
-    let request = version_of("alpha").dependencies(&["alpha"]).with("accelerate_downloads", false);
-    assert_eq!(installing_from(&house).answer(&request).value(), "1.0");
+    let settings = house.path().join("settings");
+    let tell = format!("echo \"$UV_CONCURRENT_DOWNLOADS $UV_INDEX_STRATEGY\" > {}", settings.display());
+    let uv = WatchedUv::new(&tell);
+    let request = version_of("alpha").dependencies(&["alpha"]);
+    for (accelerate, expected) in [(true, ""), (false, "1 unsafe-best-match")] {
+        let request = request.clone().with("accelerate_downloads", accelerate);
+        let farcall = installing_from(&house).with("PATH", &uv.path());
+        assert_eq!(farcall.answer(&request).value(), "1.0");
+        assert_eq!(fs::read_to_string(&settings).unwrap().trim(), expected);
+    }
+}
+
+#[test]
+fn an_old_uv_is_refused_with_a_sentence() {
+    let house = house([Package::new("alpha", "1.0")]);
+    let uv = WatchedUv::new("echo 'uv 0.3.5'; exit 0");
+    let farcall = installing_from(&house).with("PATH", &uv.path());
+    let answer = farcall.answer(&version_of("alpha").dependencies(&["alpha"]));
+    let error = answer.error();
+    assert!(error.contains("`uv 0.3.5` at `") && error.contains("hint: install a later uv"), "{error}");
+    assert_eq!(uv.installations(), 0);
 }
 
 #[test]

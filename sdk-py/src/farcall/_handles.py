@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import copy
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import cached_property, update_wrapper
@@ -59,12 +60,12 @@ class _Target:
         return copy.copy, (self._plain,)  # where it arrives it is the plain function or class
 
 
-class _Callable(Generic[P, R]):
+class _Callable(abc.ABC, Generic[P, R]):
     """Everything that can be called there."""
 
     @property
-    def _callee(self) -> Callee:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _callee(self) -> Callee: ...
 
     @property
     def remote(self) -> Remote[P, R]:
