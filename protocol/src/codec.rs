@@ -87,6 +87,7 @@ mod tests {
     #[test]
     fn what_is_encoded_decodes() {
         let message = ToRunner::Invoke(Invoke {
+            modules: None,
             id: 1,
             fresh: true,
             max_result_bytes: 9,

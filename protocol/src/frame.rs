@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::InstanceInfo;
+use crate::{InstanceInfo, ModulesKey};
 
 /// Name of the file in a runner's scratch directory that holds the Python stacks of its threads, written when
 /// the process crashes or is asked for them.
@@ -85,6 +85,18 @@ pub struct Invoke {
     /// pending, then say so by [`FromRunner::Settled`], before which none is sent for this one.
     #[serde(default)]
     pub settle: bool,
+    /// The files shipped along, where the request itself does not bring them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modules: Option<KeptModules>,
+}
+
+/// A set of files that the supervisor has kept from an earlier request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptModules {
+    /// Which.
+    pub key: ModulesKey,
+    /// The directory that has them. It is not to be changed.
+    pub directory: String,
 }
 
 /// What a runner says to the supervisor.
@@ -208,6 +220,7 @@ mod tests {
     #[test]
     fn frames_look_like_this_on_the_channel() {
         let invoke = ToRunner::Invoke(Invoke {
+            modules: None,
             id: 7,
             fresh: false,
             max_result_bytes: 1024,

@@ -16,7 +16,7 @@ mod request;
 mod response;
 
 pub use request::{
-    ExecutionType, Extras, FunctionRequest, KeywordArguments, Payload, RequestError, SerializationFormat,
-    Target,
+    ExecutionType, Extras, FunctionRequest, KeywordArguments, ModulesKey, Payload, RequestError,
+    SerializationFormat, Target,
 };
 pub use response::{FunctionResponse, InstanceInfo};

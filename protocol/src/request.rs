@@ -8,6 +8,7 @@
 mod arguments;
 mod extras;
 mod kind;
+mod modules;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use arguments::{KeywordArguments, Payload};
 pub use extras::Extras;
 pub use kind::{ExecutionType, SerializationFormat};
+pub use modules::ModulesKey;
 
 /// One request to run a function or a method. Field names are the wire's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -183,6 +185,11 @@ impl<'a> FunctionRequest<'a> {
     /// the items as they come; 1.x clients need one object, and ours say it.
     pub fn wants_stream(&self) -> bool {
         self.serialization_format == SerializationFormat::Json || self.farcall.stream
+    }
+
+    /// Whether files come along, in the request or kept from an earlier one.
+    pub fn ships_modules(&self) -> bool {
+        !self.modules.is_empty() || self.farcall.modules.is_some()
     }
 
     /// Whether a failure's text is the traceback alone. Clients of the JSON format (2.x) expect that; 1.x

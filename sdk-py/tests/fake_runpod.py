@@ -1,7 +1,8 @@
 """RunPod as the SDK sees it: the REST API for endpoints, and the API of their jobs.
 
-Jobs run on the worker of this machine; unlike ours, the API has no events, and answers a first request with
-"try again later", as the platform does under load.
+Jobs run on the worker of this machine; unlike ours, the API has no events, answers a first request with
+"try again later", as the platform does under load, and knows nothing of what a worker has kept: a job whose
+modules are not there is taken, and fails.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import Any
 
 from farcall import EndpointError
 from farcall._local import default
+
+# The job of a worker that misses its modules.
+_NO_MODULES = "without-modules"
 
 
 class FakeRunPod:
@@ -84,10 +88,15 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(200, things[identity] if identity else list(things.values()))
 
     def _forward(self, path: str, body: Any) -> None:
+        if path == f"status/{_NO_MODULES}":
+            output = {"success": False, "error": "not here", "failure": {"kind": "modules_missing"}}
+            return self._answer(200, {"id": _NO_MODULES, "status": "COMPLETED", "output": output})
         transport = default().client()._transport
         try:
             answer = transport.call(self.command, f"/local/{path}", body)
         except EndpointError as error:
+            if error.status == 409:
+                return self._answer(200, {"id": _NO_MODULES, "status": "IN_QUEUE"})
             return self._answer(error.status or 502, {"error": str(error)})
         return self._answer(200, answer)
 

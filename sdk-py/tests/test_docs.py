@@ -39,7 +39,7 @@ def test_a_snippet_runs(code: str, output: str | None, program: Any, runpod: Fak
 
 
 # What resources and handles say to each other.
-INTERNAL = {"begin", "check_python", "client", "files", "forget", "submit", "version"}
+INTERNAL = {"begin", "brings", "check_python", "client", "files", "forget", "submit", "version"}
 
 
 def reference() -> str:

@@ -29,6 +29,7 @@ def test_these_are_the_names() -> None:
         "Job",
         "LiveServerless",
         "Local",
+        "ModulesMissing",
         "NetworkVolume",
         "Options",
         "Plan",

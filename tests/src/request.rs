@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use farcall_protocol::ModulesKey;
 use serde_json::{Map, Value, json};
 
 /// A request as a client would send it.
@@ -68,6 +69,14 @@ impl Request {
         let files: Map<String, Value> =
             files.iter().map(|(path, source)| ((*path).to_owned(), json!(source))).collect();
         self.with("modules", files)
+    }
+
+    /// Names the files that `files` are by their content, and brings them along only if told to.
+    #[must_use]
+    pub fn modules_by_content(self, files: &[(&str, &str)], brings: bool) -> Self {
+        let set = files.iter().map(|(path, source)| ((*path).to_owned(), (*source).to_owned())).collect();
+        let request = if brings { self.modules(files) } else { self };
+        request.with("farcall", json!({"failure": true, "modules": ModulesKey::of(&set)}))
     }
 
     /// As the `input` of a job.

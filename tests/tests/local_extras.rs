@@ -92,3 +92,16 @@ fn a_worker_ends_when_nobody_needs_it() {
     assert_eq!(endpoint.runsync(&request)["output"]["json_result"], json!(7), "work keeps it");
     assert!(endpoint.wait().success());
 }
+
+#[test]
+fn a_job_whose_files_are_not_there_is_refused_when_it_is_submitted() {
+    let code = "import helper\ndef f(): return helper.x";
+    let request = |brings| function("f", code).modules_by_content(&[("helper.py", "x = 1")], brings);
+    let body = |brings| json!({"input": request(brings).input()}).to_string();
+    let endpoint = LocalEndpoint::start();
+    let refused = endpoint.ask("POST", "run", &body(false));
+    assert_eq!(refused.status, 409, "{refused:?}");
+    assert!(refused.text().contains("hint: send them again, in `modules`"), "{refused:?}");
+    assert_eq!(endpoint.runsync(&request(true))["output"]["json_result"], json!(1));
+    assert_eq!(endpoint.runsync(&request(false))["output"]["json_result"], json!(1));
+}

@@ -117,3 +117,43 @@ fn files_that_cannot_be_written_are_an_error_that_names_them() {
         assert_eq!(answers[1].value(), json!("next"));
     }
 }
+
+#[test]
+fn files_that_were_sent_before_are_found_by_their_content() {
+    let files =
+        [("helper.py", "import os\ndef value(): return os.path.basename(__file__)"), ("p/q.py", "x = 2")];
+    let code = "import helper, p.q\ndef f(): return [helper.value(), p.q.x]";
+    let request = |brings| function("f", code).modules_by_content(&files, brings);
+    let farcall = Farcall::new();
+    let missing = farcall.answer(&request(false));
+    assert!(missing.error().contains("are not here (") && missing.error().contains("hint: "), "{missing:?}");
+    // Kept by one process, found by another.
+    for brings in [true, false] {
+        assert_eq!(farcall.answer(&request(brings)).value(), json!(["helper.py", 2]));
+    }
+}
+
+#[test]
+fn files_by_content_and_files_brought_along_are_not_mixed_up() {
+    let with = |value: &str, brings| {
+        let source = format!("calls = []\ndef value():\n    calls.append({value})\n    return calls");
+        function("f", CODE).modules_by_content(&[("helper.py", &source)], brings)
+    };
+    let other = function("f", CODE).modules(&[("helper.py", "def value(): return 'other'")]);
+    let requests =
+        [with("1", true), with("1", false), other, with("2", true), with("1", false), with("2", false)];
+    let values: Vec<_> = Farcall::new().answers(&requests).iter().map(Answer::value).collect();
+    let expected = [json!([1]), json!([1, 1]), json!("other"), json!([2]), json!([1, 1, 1]), json!([2, 2])];
+    assert_eq!(values, expected);
+}
+
+#[test]
+fn a_name_of_files_that_is_no_digest_is_refused() {
+    for name in ["../../etc", "", "ABCD"] {
+        let answer = Farcall::new().answer(&function("f", CODE).with("farcall", json!({"modules": name})));
+        assert!(
+            answer.error().starts_with("invalid request: `farcall.modules`: expected a sha256"),
+            "{answer:?}"
+        );
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use farcall_protocol::frame::{Done, Encoding, Outcome};
-use farcall_protocol::{FunctionResponse, RequestError};
+use farcall_protocol::{FunctionResponse, ModulesKey, RequestError};
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +53,8 @@ pub enum JobOutcome {
     Ran(Report),
     /// The request could not even be given to a runner.
     Rejected(RequestError),
+    /// The files it refers to by their content are not here.
+    ModulesMissing(ModulesKey),
     /// What it needs could not be installed. What was said meanwhile.
     NotInstalled(Arc<InstallError>, String),
     /// It was cancelled while it waited for a runner.
@@ -83,11 +85,19 @@ impl JobOutcome {
                 Ending::Died(death) => failed(death.to_string(), output),
             },
             Self::Rejected(error) => FunctionResponse::failure(error.to_string()),
+            Self::ModulesMissing(key) => FunctionResponse::failure(modules_missing(key)),
             Self::NotInstalled(error, output) => failed(with_causes(&*error), output),
             Self::CancelledWaiting => FunctionResponse::failure("the call was cancelled before it began"),
             Self::NotStarted(error) => FunctionResponse::failure(with_causes(&error)),
         }
     }
+}
+
+/// What a client is told that relies on files which are not here.
+pub fn modules_missing(key: ModulesKey) -> String {
+    format!(
+        "the files shipped with an earlier request are not here ({key})\nhint: send them again, in `modules`"
+    )
 }
 
 fn failed(error: String, output: String) -> FunctionResponse {

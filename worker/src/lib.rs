@@ -17,6 +17,7 @@ pub mod process;
 mod rest;
 pub mod runner;
 pub mod serve;
+pub mod shipped;
 pub mod subprocess;
 pub mod supervisor;
 pub mod telemetry;

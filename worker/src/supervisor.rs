@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use farcall_protocol::frame::Invoke;
+use farcall_protocol::frame::{Invoke, KeptModules};
 use farcall_protocol::{ExecutionType, FunctionRequest};
-use tracing::{Instrument, debug_span, info};
+use tracing::{Instrument, debug_span, info, warn};
 
 use crate::config::Config;
 use crate::environment::{Environments, Needs, Notices, Packages};
@@ -17,6 +17,7 @@ use crate::output_log::LogSink;
 use crate::rest::Rest;
 use crate::runner::pool::{Pool, PoolHealth, PoolSize, Wish};
 use crate::runner::{Assignment, Ending, Factory, Report};
+use crate::shipped::ShippedModules;
 
 /// Runners found dead before they took a job, until it is answered as if they had died of it.
 const MOST_DEAD_RUNNERS: usize = 5;
@@ -26,6 +27,7 @@ const MOST_DEAD_RUNNERS: usize = 5;
 pub struct Supervisor {
     pool: Arc<Pool>,
     environments: Environments,
+    shipped: ShippedModules,
     fresh: bool,
     max_result_bytes: u64,
     default_timeout: Option<Duration>,
@@ -44,6 +46,7 @@ impl Supervisor {
         let factory = Factory::new(config, interpreter);
         Self {
             environments,
+            shipped: ShippedModules::new(&config.cache_directory),
             pool: Pool::start(factory, size, config.max_output_bytes),
             fresh: config.fresh_namespace,
             max_result_bytes: config.max_result_bytes,
@@ -84,9 +87,14 @@ impl Supervisor {
     }
 
     async fn run(&self, job: Job) -> JobOutcome {
-        let (mut wish, timeout, needs) = match FunctionRequest::parse(&job.request) {
-            Ok(request) => (self.wish(&request), seconds(request.timeout), Needs::of(&request)),
+        let request = match FunctionRequest::parse(&job.request) {
+            Ok(request) => request,
             Err(error) => return JobOutcome::Rejected(error),
+        };
+        let (mut wish, timeout, needs) = (self.wish(&request), seconds(request.timeout), Needs::of(&request));
+        let modules = match self.kept_modules(request).await {
+            Ok(modules) => modules,
+            Err(outcome) => return outcome,
         };
         let mut preface = String::new();
         if let Some(needs) = needs {
@@ -101,6 +109,7 @@ impl Supervisor {
             max_result_bytes: self.max_result_bytes,
             stream: job.stream,
             settle: false, // whoever knows the runner's past decides
+            modules,
         };
         let assignment = Assignment {
             invoke,
@@ -131,6 +140,26 @@ impl Supervisor {
         JobOutcome::Ran(Report::unknown_death())
     }
 
+    /// The files that a request refers to by their content, if it does not bring them; if it does, they are kept.
+    async fn kept_modules(&self, request: FunctionRequest<'_>) -> Result<Option<KeptModules>, JobOutcome> {
+        let Some(key) = request.farcall.modules else { return Ok(None) };
+        let kept = self.shipped.find(key);
+        if request.modules.is_empty() {
+            return kept.map(Some).ok_or(JobOutcome::ModulesMissing(key));
+        }
+        // A request that is wrong is rejected by the runner.
+        if kept.is_none() && request.target().is_ok() {
+            let (shipped, files) = (self.shipped.clone(), request.modules);
+            let keeping = tokio::task::spawn_blocking(move || shipped.keep(key, &files)).await;
+            match keeping {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(%error, "shipped files are not kept: they have to be sent again"),
+                Err(error) => warn!(%error, "shipped files are not kept"),
+            }
+        }
+        Ok(None)
+    }
+
     /// Installs what a job needs. Returns the packages it is to see and what was said meanwhile.
     async fn prepare(&self, job: &Job, needs: &Needs) -> Result<(Packages, String), JobOutcome> {
         let log = self.log.as_ref().map(|log| log.of_job(&job.id));
@@ -159,10 +188,13 @@ impl Supervisor {
         };
         let code = code.as_deref().unwrap_or_default();
         let mut source = DefaultHasher::new();
-        (code, &request.modules).hash(&mut source);
+        match request.farcall.modules {
+            Some(key) => (code, key).hash(&mut source),
+            None => (code, &request.modules).hash(&mut source),
+        }
         // Files shipped along are importable by one call at a time only.
         let asynchronous = name.is_some_and(|name| defines_asynchronous(code, name));
-        let shareable = self.concurrency > 1 && request.modules.is_empty() && asynchronous;
+        let shareable = self.concurrency > 1 && !request.ships_modules() && asynchronous;
         Wish {
             instance: request.instance_id.clone().filter(|_| is_class),
             source: source.finish(),

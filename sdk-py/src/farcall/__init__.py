@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._errors import EndpointError as EndpointError
     from ._errors import FarcallError as FarcallError
     from ._errors import InstallFailed as InstallFailed
+    from ._errors import ModulesMissing as ModulesMissing
     from ._errors import PythonMismatch as PythonMismatch
     from ._errors import RemoteError as RemoteError
     from ._errors import ResourceError as ResourceError
@@ -59,6 +60,7 @@ _HOMES = {
         "EndpointError",
         "FarcallError",
         "InstallFailed",
+        "ModulesMissing",
         "PythonMismatch",
         "RemoteError",
         "ResourceError",

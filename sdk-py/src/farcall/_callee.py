@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ._errors import CallCancelled, CallRejected, ResultNotSendable
+from ._errors import CallCancelled, CallRejected, EndpointError, ModulesMissing, ResultNotSendable
 from ._files import DIRECTORY, Files, takes_files, with_files
 from ._job import Job
 from ._options import Options
@@ -19,11 +19,15 @@ from ._source import Shipment, is_current, ship
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
+    from ._client import Client
+
 # Positional and keyword arguments.
 Values = tuple[tuple[Any, ...], dict[str, Any]]
 
 # Calls that an event loop waits for at once; each has a thread that does nothing else.
 _MOST_WAITING = 128
+# HTTP's answer to a job that names modules which the worker does not have.
+_MODULES_MISSING = 409
 # Failing again is certain: they are not retried.
 _CERTAIN = (CallCancelled, CallRejected, ResultNotSendable)
 
@@ -67,16 +71,34 @@ class Callee:
         """Submits a call."""
         return self._submit((args, kwargs), None, stream=stream)
 
-    def _submit(self, values: Values, files: Files | None, *, stream: bool = False) -> Job[Any]:
+    def _submit(
+        self, values: Values, files: Files | None, *, stream: bool = False, again: bool = False
+    ) -> Job[Any]:
+        """`again`: whoever waits for it submits it again if the worker misses its modules."""
         shipment = self.shipment()
         parcel = Parcel(shipment, dict(shipment.modules), files)
         payload = self.request(values, parcel)
-        if parcel.modules:
-            payload["modules"] = parcel.modules
         payload.update(self.options.needs(), serialization_format="cloudpickle")
         payload["farcall"] = {"failure": True, "stream": stream}
-        client, job = self.resource.submit(self.options.envelope(payload))
-        return Job(client, job, shipment, self.name, output=self.options.output)
+        client, job = self._send(payload, parcel, again)
+        submitted: Job[Any] = Job(client, job, shipment, self.name, output=self.options.output)
+        if parcel.modules:
+            submitted.brings(payload["farcall"]["modules"])
+        return submitted
+
+    def _send(self, payload: dict[str, Any], parcel: Parcel, again: bool) -> tuple[Client, str]:
+        """Local modules are named by their content, and go along where the worker may not have them."""
+        if parcel.modules:
+            client, digest = self.resource.client(), parcel.digest()
+            payload["farcall"]["modules"] = digest
+            if digest in client.modules and (again or client.refuses_early):
+                try:
+                    return self.resource.submit(self.options.envelope(payload))
+                except EndpointError as error:
+                    if error.status != _MODULES_MISSING:
+                        raise
+            payload["modules"] = parcel.modules
+        return self.resource.submit(self.options.envelope(payload))
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Submits a call and waits for it."""
@@ -117,17 +139,24 @@ class Callee:
     def _once(self, args: tuple[Any, ...], kwargs: dict[str, Any], jobs: list[Job[Any]]) -> Any:
         directory = self.resource.files()
         if directory is None:
-            jobs.append(self.spawn(args, kwargs))
-            return jobs[-1].result()
+            return self._result((args, kwargs), None, jobs)
         self.resource.client()  # the worker finds its interpreter while the source is made here
         shipment, files = self.shipment(), Files(directory)
         if takes_files(shipment):
             kwargs = {**kwargs, DIRECTORY: str(directory)}
         try:
-            jobs.append(self._submit((args, kwargs), files))
-            return jobs[-1].result()
+            return self._result((args, kwargs), files, jobs)
         finally:
             files.remove()
+
+    def _result(self, values: Values, files: Files | None, jobs: list[Job[Any]]) -> Any:
+        jobs.append(self._submit(values, files, again=True))
+        try:
+            return jobs[-1].result()
+        except ModulesMissing:  # another worker, which has not seen them
+            self.resource.client().modules.clear()
+        jobs.append(self._submit(values, files))
+        return jobs[-1].result()
 
 
 def encoded(what: str, values: Values, parcel: Parcel) -> dict[str, Any]:

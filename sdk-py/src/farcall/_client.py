@@ -27,11 +27,18 @@ class Client:
         self._root = f"/{endpoint}"
         self.name = f"{self._transport.name}, endpoint {endpoint}"
         self._has_events = True
+        # Digests of the local modules that calls have brought there: they need not be sent again.
+        self.modules: set[str] = set()
 
     def run(self, body: dict[str, Any]) -> str:
         """Submits a job. Returns its id."""
         answer = self._transport.call("POST", f"{self._root}/run", body)
         return str(answer["id"])
+
+    @property
+    def refuses_early(self) -> bool:
+        """Whether a job is refused as it is submitted, and not when it runs, if its modules are not there."""
+        return self._has_events
 
     def status(self, job: str) -> dict[str, Any]:
         """The job's document."""

@@ -9,6 +9,7 @@
         ├── RemoteError        the code raised, and the exception's own class is not here
         ├── CallRejected       the worker could not read the request, or found nothing to call
         ├── ResultNotSendable  the code returned something that cannot be sent
+        ├── ModulesMissing     the worker has not kept the local modules that an earlier call has sent
         ├── InstallFailed      what the call needs could not be installed
         ├── RunnerDied         the process that ran it died
         ├── CallTimedOut       it ran longer than it might (a TimeoutError, too)
@@ -71,6 +72,10 @@ class CallRejected(CallFailed):
 
 class ResultNotSendable(CallFailed):
     """The code returned something that cannot be pickled, or is too large."""
+
+
+class ModulesMissing(CallFailed):
+    """The worker has not kept the local modules that an earlier call has sent. Calls send them again."""
 
 
 class InstallFailed(CallFailed):

@@ -16,6 +16,7 @@ _KINDS: dict[str, type[errors.CallFailed]] = {
     "raised": errors.RemoteError,
     "rejected": errors.CallRejected,
     "unserializable": errors.ResultNotSendable,
+    "modules_missing": errors.ModulesMissing,
     "not_installed": errors.InstallFailed,
     "died": errors.RunnerDied,
     "timed_out": errors.CallTimedOut,

@@ -32,6 +32,7 @@ class Job(Generic[R]):
         self.id = job
         self._client, self._shipment = client, shipment
         self._name, self._output = name, output
+        self._modules: str | None = None
         self._document: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
@@ -53,7 +54,13 @@ class Job(Generic[R]):
                 self._wait(timeout)
         document = self._look()
         value: R = result_of(document, self._shipment)
+        if self._modules:
+            self._client.modules.add(self._modules)
         return value
+
+    def brings(self, modules: str) -> None:
+        """Where it runs, the local modules of this digest are known by then."""
+        self._modules = modules
 
     def cancel(self) -> None:
         """Ends the job, wherever it is."""

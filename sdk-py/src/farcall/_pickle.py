@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ._errors import SourceError
 from ._files import Files
 from ._source import Shipment
-from ._source._modules import Modules
+from ._source._modules import Modules, digest_of
 
 _PROTOCOL = 5
 # What a worker calls the module made from a request's source, for the arguments of the request.
@@ -52,6 +52,11 @@ class Parcel(NamedTuple):
     shipment: Shipment
     modules: dict[str, str]
     files: Files | None = None
+
+    def digest(self) -> str:
+        """What a worker knows the modules by."""
+        is_all = len(self.modules) == len(self.shipment.modules)  # calls only add to them
+        return self.shipment.digest if is_all else digest_of(self.modules)
 
 
 def encode(value: object, parcel: Parcel, name: str) -> str:

@@ -103,7 +103,7 @@ impl Executor {
         let style = Style::of(&request);
         let raised = |error: PyErr| Failure::raised(py, &error, style);
 
-        let shipped = self.shipped.activate(py, &request.modules).map_err(raised)?;
+        let shipped = self.shipped.activate(py, &request.modules, invoke.modules.as_ref()).map_err(raised)?;
         let (Target::Function { name, code } | Target::Class { name, code, .. }) = target;
         let source = Source { code, name, shipped };
         let namespace = self.sources.load(py, source, invoke.fresh).map_err(raised)?;

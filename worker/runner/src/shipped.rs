@@ -1,17 +1,21 @@
 //! Local files that a request ships along (`modules`): importable while its source runs.
 //!
-//! Each set of files lives in its own directory. One set is active at a time: its directory is first on
+//! Each set of files lives in its own directory: one of the runner's own, or one that the supervisor has kept from
+//! an earlier request. One set is active at a time: its directory is first on
 //! `sys.path`, and only its modules are in `sys.modules`. Switching puts the old set's modules aside and the
 //! new set's back, so a helper that changed under the same name is picked up, and one that did not keeps its
 //! state.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::path::{Path, PathBuf};
+
+use farcall_protocol::ModulesKey;
+use farcall_protocol::frame::KeptModules;
 
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use sha2::{Digest, Sha256};
 
 use crate::disk;
 use crate::source::SourceKey;
@@ -40,13 +44,19 @@ impl ShippedFiles {
         Self { directory: scratch.join("modules"), active: None, aside: HashMap::new() }
     }
 
-    /// Makes `files` importable and everything shipped before not. Returns the set's key, zero for no files.
+    /// Makes `kept`, or else `files`, importable and everything shipped before not. Returns the set's key, zero for
+    /// no files.
     pub(crate) fn activate(
         &mut self,
         py: Python<'_>,
         files: &BTreeMap<String, String>,
+        kept: Option<&KeptModules>,
     ) -> PyResult<SourceKey> {
-        let key = key(files);
+        let key = match kept {
+            Some(kept) => *kept.key.bytes(),
+            None if files.is_empty() => [0; 32],
+            None => *ModulesKey::of(files).bytes(),
+        };
         if self.active.as_ref().map_or([0; 32], |active| active.key) == key {
             return Ok(key);
         }
@@ -59,12 +69,15 @@ impl ShippedFiles {
             self.aside.insert(active.key, take_out(&modules, inside)?);
             put_back(&modules, active.shadowed)?;
         }
-        if files.is_empty() {
+        if key == [0; 32] {
             return Ok(key);
         }
-        let directory = self.write(py, files, key)?;
-        let names: Vec<&str> = files.keys().map(|path| top_level_name(path)).collect();
-        let shadowed = take_out(&modules, |name, _| names.contains(&name.split('.').next().unwrap_or(name)))?;
+        let (directory, names) = match kept {
+            Some(kept) => (kept.directory.clone(), names_in(&kept.directory)?),
+            None => (self.write(py, files, key)?, files.keys().map(|path| top_level_name(path)).collect()),
+        };
+        let is_shipped = |name: &str| names.iter().any(|shipped| name.split('.').next() == Some(shipped));
+        let shadowed = take_out(&modules, |name, _| is_shipped(name))?;
         path.call_method1("insert", (0, &directory))?;
         put_back(&modules, self.aside.remove(&key).unwrap_or_default())?;
         self.active = Some(Active { key, directory, shadowed });
@@ -90,22 +103,17 @@ impl ShippedFiles {
     }
 }
 
-fn key(files: &BTreeMap<String, String>) -> SourceKey {
-    if files.is_empty() {
-        return [0; 32];
-    }
-    let mut hash = Sha256::new();
-    for text in files.iter().flat_map(|(path, source)| [path, source]) {
-        hash.update(text.len().to_le_bytes());
-        hash.update(text);
-    }
-    hash.finalize().into()
+/// `helper` for `helper.py`, `pkg` for `pkg/sub/x.py`.
+fn top_level_name(path: &str) -> String {
+    let first = path.split('/').next().unwrap_or(path);
+    first.strip_suffix(".py").unwrap_or(first).to_owned()
 }
 
-/// `helper` for `helper.py`, `pkg` for `pkg/sub/x.py`.
-fn top_level_name(path: &str) -> &str {
-    let first = path.split('/').next().unwrap_or(path);
-    first.strip_suffix(".py").unwrap_or(first)
+fn names_in(directory: &str) -> PyResult<Vec<String>> {
+    let entries = fs::read_dir(directory).map_err(|error| {
+        PyOSError::new_err(format!("the shipped modules in `{directory}` cannot be read: {error}"))
+    })?;
+    Ok(entries.flatten().map(|entry| top_level_name(&entry.file_name().to_string_lossy())).collect())
 }
 
 fn take_out(

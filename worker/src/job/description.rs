@@ -26,6 +26,7 @@ impl JobOutcome {
             }
             Self::Ran(Report { ending: Ending::Died(death), .. }) => of_death(death),
             Self::Rejected(_) => json!({"kind": "rejected"}),
+            Self::ModulesMissing(_) => json!({"kind": "modules_missing"}),
             Self::NotInstalled(..) => json!({"kind": "not_installed"}),
             Self::NotStarted(_) => json!({"kind": "not_started"}),
         };

@@ -43,6 +43,7 @@ use self::store::{Change, Contents, Finish, Store};
 pub use self::store::{SchemaError, StoreError};
 use super::Worker;
 use crate::config::{Config, LocalConfig};
+use crate::shipped::ShippedModules;
 
 /// The endpoint that `farcall serve` is.
 #[derive(Debug)]
@@ -52,6 +53,7 @@ pub(super) struct Endpoint {
     concurrency: usize,
     max_output_bytes: usize,
     cache_directory: PathBuf,
+    shipped: ShippedModules,
     started: Instant,
     store: Store,
     queue: Mutex<Queue>,
@@ -89,6 +91,7 @@ impl Endpoint {
             concurrency: config.concurrency,
             max_output_bytes: config.max_output_bytes,
             cache_directory: config.cache_directory.clone(),
+            shipped: ShippedModules::new(&config.cache_directory),
             started: Instant::now(),
             store,
             queue: Mutex::new(Queue::new(&contents)),

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from .._errors import SourceError
 from ._by_value import by_value
+from ._modules import digest_of
 from ._slice import Unsliceable, as_literal, sliced
 
 
@@ -37,6 +39,11 @@ class Shipment:
     literals: dict[str, str] = field(default_factory=dict)
     # `(3, 11)` if only that version can run it.
     python: tuple[int, int] | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """What a worker knows `modules` by."""
+        return digest_of(self.modules)
 
 
 def ship(target: Any) -> Shipment:

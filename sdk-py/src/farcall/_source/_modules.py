@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.util
 import sys
 import sysconfig
@@ -76,6 +77,17 @@ class Modules:
             self.add_imports_of([ast.parse(text, str(file))], package)
         except SyntaxError:
             return  # the worker says so when it is imported
+
+
+def digest_of(files: dict[str, str]) -> str:
+    """The name that a worker knows these files by (docs/requests.md)."""
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        for text in (path, files[path]):
+            data = text.encode()
+            digest.update(len(data).to_bytes(8, "little"))
+            digest.update(data)
+    return digest.hexdigest()
 
 
 def local_file(name: str) -> Path | None:

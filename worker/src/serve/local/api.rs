@@ -59,6 +59,7 @@ impl ApiError {
                 StatusCode::NOT_FOUND
             }
             Self::TooLarge(..) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Submit(SubmitError::ModulesMissing(_)) => StatusCode::CONFLICT,
             Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::Submit(SubmitError::QueueFull(_) | SubmitError::StoreFull(_)) => {
                 StatusCode::TOO_MANY_REQUESTS

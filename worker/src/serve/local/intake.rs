@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use farcall_protocol::ModulesKey;
 use tokio::sync::oneshot;
 
 use super::Endpoint;
@@ -10,6 +11,7 @@ use super::files::{Kind, Stored};
 use super::job::{Record, Status, milliseconds, new_id, now_ms};
 use super::store::{Change, StoreError};
 use super::submission::Submission;
+use crate::job::modules_missing;
 
 /// Why a job is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,8 @@ pub(super) enum SubmitError {
         "requests and results take more than {0} bytes\nhint: try again later; FARCALL_QUEUE_GB raises the limit"
     )]
     StoreFull(u64),
+    #[error("{}", modules_missing(*.0))]
+    ModulesMissing(ModulesKey),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -32,6 +36,9 @@ impl Endpoint {
         submission: Submission,
         waiter: Option<oneshot::Sender<Bytes>>,
     ) -> Result<String, SubmitError> {
+        if let Some(key) = submission.modules.filter(|key| self.shipped.find(*key).is_none()) {
+            return Err(SubmitError::ModulesMissing(key));
+        }
         let input = submission.input.clone();
         let seq = self.reserve(input.len())?;
         let record = self.record_of(submission, seq, waiter.is_some());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use farcall_protocol::{Extras, ModulesKey};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -21,6 +22,8 @@ pub(super) struct Submission {
     pub(super) low_priority: bool,
     pub(super) ttl_ms: Option<i64>,
     pub(super) timeout_ms: Option<i64>,
+    /// Files that it refers to and does not bring.
+    pub(super) modules: Option<ModulesKey>,
 }
 
 /// Why a body is no job.
@@ -54,13 +57,16 @@ struct Policy {
     low_priority: Option<bool>,
 }
 
-/// What an input may say of what it calls.
-#[derive(Deserialize)]
-struct Named {
+/// What an input may say of what it calls, and of the files it needs.
+#[derive(Default, Deserialize)]
+struct Said<'a> {
     function_name: Option<String>,
     class_name: Option<String>,
     method_name: Option<String>,
     execution_type: Option<String>,
+    #[serde(borrow)]
+    modules: Option<&'a RawValue>,
+    farcall: Option<Extras>,
 }
 
 impl Submission {
@@ -76,8 +82,11 @@ impl Submission {
             return Err(SubmissionError::Webhook(url.chars().take(100).collect()));
         }
         let policy = policy.unwrap_or_default();
+        let said = serde_json::from_str::<Said<'_>>(input).unwrap_or_default();
+        let brings_modules = said.modules.is_some_and(|modules| modules.get() != "{}");
         Ok(Self {
-            name: name(input),
+            modules: said.farcall.and_then(|extras| extras.modules).filter(|_| !brings_modules),
+            name: said.name(),
             input: body.slice_ref(input.as_bytes()),
             webhook,
             low_priority: policy.low_priority.unwrap_or_default(),
@@ -97,15 +106,16 @@ fn time(field: &'static str, milliseconds_given: Option<f64>) -> Result<Option<i
     duration.map(|duration| Some(milliseconds(duration))).ok_or(SubmissionError::Policy(field))
 }
 
-fn name(input: &str) -> String {
-    let Ok(named) = serde_json::from_str::<Named>(input) else { return String::new() };
-    let name = if named.execution_type.as_deref() == Some("class") {
-        let method = named.method_name.filter(|method| method != "__call__");
-        [named.class_name, method].into_iter().flatten().collect::<Vec<_>>().join(".")
-    } else {
-        named.function_name.unwrap_or_default()
-    };
-    name.chars().take(LONGEST_NAME).collect()
+impl Said<'_> {
+    fn name(self) -> String {
+        let name = if self.execution_type.as_deref() == Some("class") {
+            let method = self.method_name.filter(|method| method != "__call__");
+            [self.class_name, method].into_iter().flatten().collect::<Vec<_>>().join(".")
+        } else {
+            self.function_name.unwrap_or_default()
+        };
+        name.chars().take(LONGEST_NAME).collect()
+    }
 }
 
 #[cfg(test)]
@@ -130,6 +140,18 @@ mod tests {
     fn a_method_is_named_with_its_class() {
         let body = r#"{"input":{"execution_type":"class","class_name":"A","method_name":"go"}}"#;
         assert_eq!(read(body).unwrap().name, "A.go");
+    }
+
+    #[test]
+    fn files_are_needed_where_they_are_named_and_not_brought() {
+        let key = "ab".repeat(32);
+        let needed = |modules: &str| {
+            let input = format!(r#"{{"input":{{"farcall":{{"modules":"{key}"}}{modules}}}}}"#);
+            Submission::read(&Bytes::from(input)).unwrap().modules.map(|key| key.to_string())
+        };
+        assert_eq!(needed(""), Some(key.clone()));
+        assert_eq!(needed(r#","modules":{}"#), Some(key.clone()));
+        assert_eq!(needed(r#","modules":{"a.py":""}"#), None);
     }
 
     #[test]
