@@ -70,7 +70,7 @@ soak: .venv ## Run a mixed load for SOAK_S seconds (an hour): every call answere
 		cargo test --release --package e2e --test serve_soak -- --nocapture
 
 .PHONY: test-sdk
-test-sdk: .venv-sdk ## Run the tests of the Python SDK
+test-sdk: .venv-sdk .venv-flash/.installed ## Run the tests of the Python SDK
 	cargo build --package farcall --package farcall-runner
 	FARCALL_EXECUTABLE=$(abspath $(TARGET))/debug/farcall .venv-sdk/bin/python -m pytest
 

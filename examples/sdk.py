@@ -46,6 +46,14 @@ def countdown(start: int) -> Iterator[int]:
     yield from range(start, 0, -1)
 
 
+@remote(WORKER, dependencies=["numpy"])
+def norm(values: list[float]) -> float:
+    """Numpy is installed where this runs, unless it is there, and not here."""
+    import numpy as np  # noqa: PLC0415
+
+    return float(np.linalg.norm(values))
+
+
 class Account:
     """An instance lives on the worker, and keeps its state between calls."""
 
@@ -70,6 +78,7 @@ def main() -> None:
         print("as it was raised there:", error)
     print("streamed:", *countdown.stream(3))
     print("side by side:", asyncio.run(side_by_side()))
+    print("with a package:", norm.remote([3, 4]))
     account = remote(WORKER)(Account)("Ada")
     for invoice in convert.map([Invoice(1, "EUR"), Invoice(2, "USD")]):
         print(account.book.remote(invoice))

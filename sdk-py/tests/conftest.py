@@ -12,6 +12,14 @@ import pytest
 from fake_runpod import FakeRunPod
 from farcall import Local
 from farcall._local import default
+from wheels import make_wheel
+
+# A stand-in for torch on a machine with a GPU: neither is to be had where tests run.
+GPU = "NVIDIA GeForce RTX 4090"
+TORCH = {
+    "torch/__init__.py": "from . import cuda\n",
+    "torch/cuda.py": f"def get_device_name(_): return {GPU!r}\n",
+}
 
 Program = Callable[..., tuple[int, str, str]]
 
@@ -22,6 +30,9 @@ def _worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         pytest.exit("FARCALL_EXECUTABLE names the program to test\nhint: make test-sdk", returncode=4)
     os.environ["FARCALL_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
     os.environ.pop("RUNPOD_API_KEY", None)
+    wheels = tmp_path_factory.mktemp("wheels")
+    make_wheel(wheels, "torch", "99.0", TORCH)
+    os.environ.update(UV_FIND_LINKS=str(wheels), UV_NO_INDEX="1", UV_CACHE_DIR=str(wheels / "cache"))
     yield
     default().stop()
 
