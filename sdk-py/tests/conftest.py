@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_runpod import FakeRunPod
@@ -43,6 +45,14 @@ def worker() -> Iterator[Local]:
     local = Local(concurrency=1, env={"FARCALL_TEST": os.urandom(4).hex()})
     yield local
     local.stop()
+
+
+@pytest.fixture
+def address(worker: Local) -> dict[str, Any]:
+    """How `Endpoint` reaches it: `url` and `api_key`."""
+    worker.begin()
+    state = json.loads((worker.files().parent / "state.json").read_text())
+    return {"url": f"http://127.0.0.1:{state['port']}", "api_key": state["key"]}
 
 
 @pytest.fixture

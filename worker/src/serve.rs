@@ -44,6 +44,8 @@ pub(crate) struct Worker {
     draining: CancellationToken,
     /// Cancels all jobs.
     cancelled: CancellationToken,
+    /// Version of the interpreter that runs user code.
+    python: String,
     api_key: Option<String>,
     max_body_bytes: usize,
     cancel_on_disconnect: bool,
@@ -270,6 +272,7 @@ impl Worker {
         let size =
             PoolSize { concurrency: config.concurrency, spare: 1, kept: config.idle_runners, template: true };
         Ok(Arc::new(Self {
+            python: interpreter.version.clone(),
             supervisor: Supervisor::start(config, interpreter, size, Some(log)),
             jobs: TaskTracker::new(),
             draining: CancellationToken::new(),

@@ -54,6 +54,16 @@ class Client:
         answer: dict[str, Any] = self._transport.call("GET", f"{self._root}/health")
         return answer
 
+    def python(self) -> str | None:
+        """The version of the Python that runs there; `None` where the endpoint does not say."""
+        try:
+            answer: dict[str, Any] = self._transport.call("GET", f"{self._root}/worker")
+        except EndpointError as error:
+            if error.status is None:
+                raise
+            return None
+        return answer.get("python")
+
     def follow(self, job: str, *, streams: bool = False) -> Iterator[tuple[str, Any]]:
         """What happens to a job, to its end: `output`, `chunk`, `progress`, and `status` with its document.
 

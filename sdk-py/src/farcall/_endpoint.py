@@ -11,7 +11,7 @@ from ._client import Client
 from ._errors import ResourceError
 from ._job import Job
 from ._options import Options
-from ._resource import Resource
+from ._resource import Resource, minor_version
 from ._runpod._api import calls_url, key_or_hint
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ class Endpoint(Resource):
     """An endpoint that is there, by `url` or `id`; or, by `name`, one on RunPod that is made as described.
 
     `url` is a Farcall endpoint's (`http://host:8000`) or any with RunPod's API, the id included
-    (`https://api.runpod.ai/v2/abc`). `python` is the worker's version, such as `"3.12"`, where it is known.
+    (`https://api.runpod.ai/v2/abc`). `python` is the worker's version, such as `"3.12"`; a Farcall
+    endpoint says it by itself.
 
     It decorates functions, too: `@Endpoint(name="gpu", gpu=GpuGroup.ADA_24, dependencies=["torch"])`, with
     the names that runpod-flash has: `gpu` or `cpu`, `workers` (most, or least and most), `idle_timeout`,
@@ -81,10 +82,7 @@ class Endpoint(Resource):
     def _python(self) -> tuple[int, int] | None:
         if self._made is not None:
             return self._made.version()
-        if self._version is None:
-            return None
-        major, minor = self._version.split(".")[:2]
-        return int(major), int(minor)
+        return super()._python() if self._version is None else minor_version(self._version)
 
     def _connect(self) -> Client:
         if self._made is not None:

@@ -97,7 +97,7 @@ class Local(Resource):
         return self._directory(executable()) / "files"
 
     def _python(self) -> tuple[int, int] | None:
-        return sys.version_info[:2] if self._interpreter == sys.executable else None
+        return sys.version_info[:2] if self._interpreter == sys.executable else super()._python()
 
     def _connect(self) -> Client:
         program = executable()

@@ -21,6 +21,8 @@ class Resource(ABC):
     def __init__(self) -> None:
         self._client: Client | None = None
         self._lock = threading.Lock()
+        # What the endpoint says of its Python; empty if it says nothing.
+        self._told: str | None = None
 
     def begin(self) -> None:
         """Starts what takes a while, before anything else is done for a first call."""
@@ -36,7 +38,9 @@ class Resource(ABC):
 
     def _python(self) -> tuple[int, int] | None:
         """The minor version of its Python, as far as that is known."""
-        return None
+        if self._told is None:
+            self._told = self.client().python() or ""
+        return minor_version(self._told)
 
     def client(self) -> Client:
         """The endpoint's client."""
@@ -58,8 +62,7 @@ class Resource(ABC):
 
     def check_python(self, needed: tuple[int, int] | None, name: str) -> None:
         """Raises `PythonMismatch` if byte code of `needed` cannot run there."""
-        there = self._python()
-        if needed is None or there is None or needed == there:
+        if needed is None or (there := self._python()) in (None, needed):
             return
         raise PythonMismatch(
             f"`{name}` has no source file of its own and would be sent as byte code of Python "
@@ -71,6 +74,12 @@ class Resource(ABC):
         """Connects anew at the next call."""
         with self._lock:
             self._client = None
+
+
+def minor_version(version: str) -> tuple[int, int] | None:
+    """`(3, 11)` for `3.11.7`."""
+    numbers = version.split(".")[:2]
+    return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 else None
 
 
 def is_refused(error: EndpointError) -> bool:

@@ -16,6 +16,7 @@ impl Endpoint {
         let uptime: Duration = self.started.elapsed();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
+            "python": self.worker.python,
             "concurrency": self.concurrency,
             "running": queue.running,
             "uptimeMs": u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),

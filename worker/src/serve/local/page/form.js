@@ -13,7 +13,7 @@ def count(steps):
 async function refreshWorker() {
   const [worker, { environments }] = await Promise.all([read("worker"), read("environments")]);
   facts($("facts"), [
-    ["version", worker.version],
+    ["version", `${worker.version}, Python ${worker.python}`],
     ["up", duration(worker.uptimeMs)],
     ["calls at a time", worker.concurrency],
     ["running", worker.running],
