@@ -35,11 +35,14 @@ class PythonMismatch(FarcallError):
 
 
 class EndpointError(FarcallError):
-    """The endpoint cannot be reached, or refuses; `status` is the HTTP status, `None` without an answer."""
+    """The endpoint cannot be reached, or refuses; `status` is the HTTP status, `None` without an answer.
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    `is_refused` says that nobody listens there.
+    """
+
+    def __init__(self, message: str, status: int | None = None, *, is_refused: bool = False) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.is_refused = status, is_refused
 
 
 class ResourceError(FarcallError):

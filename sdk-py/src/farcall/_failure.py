@@ -10,7 +10,7 @@ from typing import Any
 from . import _errors as errors
 from ._pickle import decode, plain_class
 from ._source import Shipment
-from ._traceback import rebuilt
+from ._traceback import rebuilt, with_local_paths
 
 _KINDS: dict[str, type[errors.CallFailed]] = {
     "raised": errors.RemoteError,
@@ -58,7 +58,11 @@ def failure_of(document: dict[str, Any], shipment: Shipment | None) -> BaseExcep
         error = exception_of(described["exception"], shipment)
         if isinstance(error, errors.CallFailed):
             error.job, error.output = document.get("id"), printed
+        hint = message.rpartition("\n")[2]
+        if isinstance(error, ModuleNotFoundError) and hint.startswith("hint: "):
+            vars(error)["__notes__"] = [*getattr(error, "__notes__", []), hint]
         return error
+    message = with_local_paths(message, shipment)
     failure = _KINDS.get(kind, errors.CallFailed)(message, job=document.get("id"), output=printed)
     if isinstance(failure, errors.RunnerDied):
         for name in ("signal", "exit_code", "out_of_memory", "peak_memory_bytes"):

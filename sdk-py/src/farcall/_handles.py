@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import copy
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
@@ -20,6 +20,12 @@ R = TypeVar("R")
 C = TypeVar("C")
 
 
+def _seen_from_outside(error: Exception) -> Exception:
+    from ._traceback import seen_from_outside  # noqa: PLC0415  (when something has failed)
+
+    return seen_from_outside(error)
+
+
 class Remote(Generic[P, R]):
     """`f.remote`: called, it waits; `f.remote.aio` is for event loops."""
 
@@ -28,13 +34,17 @@ class Remote(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls it there and waits: returns what it returns, raises what it raises, shows what it prints."""
-        result: R = self._owner._callee.call(args, kwargs)
+        __tracebackhide__ = True
+        try:
+            result: R = self._owner._callee.call(args, kwargs)
+        except Exception as error:
+            raise _seen_from_outside(error)
         return result
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The same without blocking the event loop. Cancelling the task cancels the call."""
-        result: R = await self._owner._callee.call_async(args, kwargs)
-        return result
+        __tracebackhide__ = True
+        return await self._owner(*args, **kwargs)
 
 
 class _Target:
@@ -72,9 +82,18 @@ class _Callable(abc.ABC, Generic[P, R]):
         """Calls it there and waits."""
         return Remote(self)
 
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """`await f(...)` is `await f.remote.aio(...)`, as in runpod-flash."""
-        result: R = await self._callee.call_async(args, kwargs)
+        call = self._awaited(args, kwargs)
+        call.__qualname__ = self._callee.name  # type: ignore[attr-defined]  # what Python says was never awaited
+        return call
+
+    async def _awaited(self, args: Any, kwargs: Any) -> R:
+        __tracebackhide__ = True
+        try:
+            result: R = await self._callee.call_async(args, kwargs)
+        except Exception as error:
+            raise _seen_from_outside(error)
         return result
 
     def spawn(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
@@ -88,6 +107,8 @@ class _Callable(abc.ABC, Generic[P, R]):
         try:
             yield from job.stream()
             is_over = True
+        except Exception as error:
+            raise _seen_from_outside(error)
         finally:
             if not is_over:
                 job.cancel()

@@ -10,6 +10,7 @@ from ._client import FINAL, Client
 from ._failure import failure_of, result_of, value_of
 from ._output import Printer
 from ._source import Shipment
+from ._traceback import seen_from_outside
 
 R = TypeVar("R")
 
@@ -52,8 +53,10 @@ class Job(Generic[R]):
                 self._follow()
             else:
                 self._wait(timeout)
-        document = self._look()
-        value: R = result_of(document, self._shipment)
+        try:
+            value: R = result_of(self._look(), self._shipment)
+        except Exception as error:
+            raise seen_from_outside(error)
         if self._modules:
             self._client.modules.add(self._modules)
         return value

@@ -30,7 +30,7 @@ from ._process import (
     listens,
     wait_until_it_listens,
 )
-from ._resource import Resource, is_refused
+from ._resource import Resource
 
 if TYPE_CHECKING:
     from ._client import Client
@@ -71,7 +71,7 @@ class Local(Resource):
         try:
             return super().submit(body)
         except EndpointError as error:
-            if not is_refused(error):
+            if not error.is_refused:
                 raise
             self.forget()
             return super().submit(body)

@@ -13,6 +13,7 @@ from typing import Any
 from ._callee import Callee
 from ._errors import FarcallError
 from ._job import Job
+from ._traceback import seen_from_outside
 
 
 def map_calls(
@@ -78,9 +79,10 @@ def _outcome(future: Future[Any], keep: bool) -> Any:
     try:
         return future.result()
     except Exception as error:
+        shown = seen_from_outside(error)
         if not keep:
-            raise
-        return error
+            raise shown from None
+        return shown
 
 
 def _bar(name: str, items: Iterable[Any]) -> Any:

@@ -18,6 +18,7 @@ from ._errors import SourceError
 from ._files import Files
 from ._source import Shipment
 from ._source._modules import Modules, digest_of
+from ._traceback import seen_from_outside
 
 _PROTOCOL = 5
 # What a worker calls the module made from a request's source, for the arguments of the request.
@@ -61,22 +62,29 @@ class Parcel(NamedTuple):
 
 def encode(value: object, parcel: Parcel, name: str) -> str:
     """`value` as base64 of a pickle. Local modules that it refers to are added to the parcel."""
-    buffer = io.BytesIO()
-    try:
-        _PlainPickler(buffer, _PROTOCOL).dump(value)
-    except _NotPlain:
-        buffer = io.BytesIO()
+    buffer = _plain(value) or io.BytesIO()
+    if not buffer.tell():
         try:
             _by_cloudpickle(buffer, parcel).dump(value)
         except SourceError:
             raise
         except Exception as error:
+            cause = seen_from_outside(error)
             raise SourceError(
                 f"{name} cannot be sent: {type(error).__name__}: {error}\n"
                 "hint: pass what it is made from, and make it in the function"
-            ) from error
+            ) from (cause if cause.__traceback__ else None)
     data = parcel.files.complete(buffer.getvalue()) if parcel.files else buffer.getbuffer()
     return base64.b64encode(data).decode("ascii")
+
+
+def _plain(value: object) -> io.BytesIO | None:
+    buffer = io.BytesIO()
+    try:
+        _PlainPickler(buffer, _PROTOCOL).dump(value)
+    except _NotPlain:
+        return None
+    return buffer
 
 
 def _by_cloudpickle(buffer: io.BytesIO, parcel: Parcel) -> Any:

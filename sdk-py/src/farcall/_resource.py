@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from ._errors import EndpointError, PythonMismatch
+from ._errors import PythonMismatch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,8 +80,3 @@ def minor_version(version: str) -> tuple[int, int] | None:
     """`(3, 11)` for `3.11.7`."""
     numbers = version.split(".")[:2]
     return (int(numbers[0]), int(numbers[1])) if len(numbers) == 2 else None
-
-
-def is_refused(error: EndpointError) -> bool:
-    """Whether nobody listens there any more."""
-    return isinstance(error.__cause__, ConnectionRefusedError)

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import linecache
+import os
+import re
+from pathlib import Path
 from types import CodeType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from ._files import FRAMES
 from ._source import Shipment
 
 _MARK = "[remote] "
+_PACKAGE = str(Path(__file__).parent) + os.sep
+E = TypeVar("E", bound=BaseException)
+
+
+def seen_from_outside(error: E) -> E:
+    """An error without the frames of this package that it came through: those of the call are left."""
+    return error.with_traceback(_behind_ours(error.__traceback__))
+
+
+def _behind_ours(traceback: TracebackType | None) -> TracebackType | None:
+    behind = traceback
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        ours = file.startswith(_PACKAGE) or "/cloudpickle/" in file
+        traceback = traceback.tb_next
+        if ours:
+            behind = traceback
+    return behind
 
 
 def rebuilt(frames: list[list[Any]], shipment: Shipment | None) -> TracebackType | None:
@@ -36,6 +57,15 @@ def _here(file: str, line: int, text: str, shipment: Shipment | None) -> str:
     lines[line - 1] = f"{text}\n"
     linecache.cache[name] = (sum(map(len, lines)), None, lines, name)
     return name
+
+
+def with_local_paths(text: str, shipment: Shipment | None) -> str:
+    """A stack as the worker prints it, with the name that the function's file has here."""
+    if shipment is None or shipment.path is None:
+        return text
+    own = re.compile(rf'File "[^"\n]*/source/[0-9a-f]+/{re.escape(shipment.name)}\.py"')
+    lines = [line for line in text.splitlines() if not line.endswith(" in __farcall_call__")]
+    return "\n".join(own.sub(lambda _: f'File "{shipment.path}"', line) for line in lines)
 
 
 def _frame(file: str, line: int, function: str) -> TracebackType | None:

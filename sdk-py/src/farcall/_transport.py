@@ -70,7 +70,7 @@ class Transport:
             except (OSError, HTTPException) as error:
                 # Refused: it never arrived.
                 if is_last or not (repeatable or isinstance(error, ConnectionRefusedError)):
-                    raise EndpointError(f"{self.name} cannot be reached: {_reason(error)}") from error
+                    raise _unreachable(self.name, error) from None
                 time.sleep(_pause(attempt))
                 continue
             self._give_back(connection, response)
@@ -168,8 +168,11 @@ def _pause(attempt: int, told: str | None = None) -> float:
     return longest * random.uniform(0.5, 1.0)  # noqa: S311  (so that clients do not come back all at once)
 
 
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def _unreachable(name: str, error: Exception) -> EndpointError:
+    is_refused = isinstance(error, ConnectionRefusedError)
+    reason = "nobody listens there" if is_refused else str(error) or type(error).__name__
+    hint = "\nhint: check the address, and that the endpoint runs"
+    return EndpointError(f"{name} cannot be reached: {reason}{hint}", is_refused=is_refused)
 
 
 def _refusal(name: str, status: int, text: bytes) -> str:

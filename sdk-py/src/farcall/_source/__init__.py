@@ -51,17 +51,17 @@ def ship(target: Any) -> Shipment:
 
     Raises `SourceError` if it refers to something that cannot be sent.
     """
+    refusal: SourceError | None = None
     try:
         return _as_source(target)
     except Unsliceable:
-        return _by_value(target)
-    except SourceError as refusal:
-        try:
-            return _by_value(
-                target
-            )  # what no statement makes, under a main guard or from elsewhere, may pickle
-        except SourceError:
-            raise refusal from None
+        pass
+    except SourceError as error:
+        refusal = error
+    try:
+        return _by_value(target)  # what no statement makes, under a main guard or from elsewhere, may pickle
+    except SourceError as error:
+        raise (refusal or error) from None
 
 
 def _as_source(target: Any) -> Shipment:

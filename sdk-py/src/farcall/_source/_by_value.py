@@ -38,8 +38,8 @@ def by_value(target: Any) -> tuple[str, str, dict[str, str]]:
     except Exception as error:
         raise SourceError(
             f"`{target.__qualname__}` cannot be sent: {error}\n"
-            "hint: it refers to something that cannot be pickled: make that inside it"
-        ) from error
+            f"hint: it refers to {_culprit(target, cloudpickle)}: make that inside it"
+        ) from None
     name = target.__name__ if target.__name__.isidentifier() else "function"  # a lambda
     major, minor = sys.version_info[:2]
     code = _SOURCE.format(
@@ -68,6 +68,21 @@ def _dumps(target: Any, cloudpickle: Any) -> bytes:
     finally:
         cloudpickle.unregister_pickle_by_value(module)
     return data
+
+
+def _culprit(target: Any, cloudpickle: Any) -> str:
+    """What cannot be pickled of all that the function refers to, by its name."""
+    for function in _functions(target):
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        names = {name for code in _codes(function.__code__) for name in code.co_names}
+        values = {name: function.__globals__[name] for name in names & set(function.__globals__)}
+        for name, value in [*((name, cell.cell_contents) for name, cell in cells), *sorted(values.items())]:
+            try:
+                cloudpickle.dumps(value)
+            except Exception:
+                if not isinstance(value, FunctionType):
+                    return f"`{name}` (a `{type(value).__name__}`), which cannot be pickled"
+    return "something that cannot be pickled"
 
 
 def _functions(target: Any) -> list[FunctionType]:
