@@ -60,6 +60,8 @@ def failure_of(document: dict[str, Any], shipment: Shipment | None) -> BaseExcep
             error.job, error.output = document.get("id"), printed
         hint = message.rpartition("\n")[2]
         if isinstance(error, ModuleNotFoundError) and hint.startswith("hint: "):
+            if sys.version_info < (3, 11):  # which shows no notes
+                error.msg = f"{error.msg}\n{hint}"
             vars(error)["__notes__"] = [*getattr(error, "__notes__", []), hint]
         return error
     message = with_local_paths(message, shipment)

@@ -14,6 +14,7 @@ from ._source import Shipment
 
 _MARK = "[remote] "
 _PACKAGE = str(Path(__file__).parent) + os.sep
+_POSITION = ("lineno", "col_offset", "end_lineno", "end_col_offset")
 E = TypeVar("E", bound=BaseException)
 
 
@@ -70,7 +71,16 @@ def with_local_paths(text: str, shipment: Shipment | None) -> str:
 
 def _frame(file: str, line: int, function: str) -> TracebackType | None:
     """A frame of a function that raises at `line` of `file`."""
-    code: CodeType = compile("\n" * (line - 1) + "raise _Marker", file, "exec")
+    import ast  # noqa: PLC0415  (when something has failed)
+
+    raising = ast.Raise(exc=ast.Name("_Marker", ast.Load()))
+    text = linecache.getline(file, line).rstrip()
+    # All of the line: Python does not underline what is no part of one.
+    start, end = len(text) - len(text.lstrip()), len(text.encode())
+    for node in (raising, raising.exc):
+        for name, value in zip(_POSITION, (line, start, line, end), strict=True):
+            setattr(node, name, value)
+    code: CodeType = compile(ast.Module([raising], []), file, "exec")
     names: dict[str, Any] = {"co_name": function}
     if hasattr(code, "co_qualname"):
         names["co_qualname"] = function
