@@ -18,6 +18,7 @@ pub struct LocalOptions {
     directory: TempDir,
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
+    launcher: Vec<String>,
 }
 
 /// A running endpoint. Killed, with all it has started, when dropped.
@@ -40,6 +41,13 @@ impl LocalOptions {
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Has it started by a command that becomes it.
+    #[must_use]
+    pub fn launched_by(mut self, command: &[&str]) -> Self {
+        self.launcher = command.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -79,8 +87,10 @@ impl LocalOptions {
         let second = log.try_clone().expect("a descriptor is left");
         let temporary = self.directory.path().join("tmp");
         std::fs::create_dir_all(&temporary).expect("the directory is writable");
-        let mut command = Command::new(binary());
-        command.args(["serve", "--port", &port.to_string()]).args(&self.arguments);
+        let mut words = self.launcher.clone();
+        words.push(binary().display().to_string());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(["serve", "--port", &port.to_string()]).args(&self.arguments);
         command.current_dir(self.directory.path()).env_clear();
         for name in ["PATH", "HOME", "LANG"] {
             if let Some(value) = std::env::var_os(name) {
@@ -109,7 +119,7 @@ impl LocalEndpoint {
     /// On a free port, with a queue of its own.
     pub fn options() -> LocalOptions {
         let directory = tempfile::tempdir().expect("the temporary directory is writable");
-        LocalOptions { directory, variables: Vec::new(), arguments: Vec::new() }
+        LocalOptions { directory, variables: Vec::new(), arguments: Vec::new(), launcher: Vec::new() }
     }
 
     /// With nothing but defaults, ready.

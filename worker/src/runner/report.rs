@@ -120,8 +120,9 @@ impl Display for Death {
             write!(formatter, "\n{}", self.stacks.trim_end())?;
         }
         match (self.out_of_memory, self.memory_limit_bytes) {
-            (true, 0) => formatter
-                .write_str("\nhint: a machine with more memory, or fewer calls at a time (FARCALL_CONCURRENCY)"),
+            (true, 0) => formatter.write_str(
+                "\nhint: a machine with more memory, or fewer calls at a time (FARCALL_CONCURRENCY)",
+            ),
             (true, _) => formatter.write_str("\nhint: FARCALL_RUNNER_MEMORY_MB raises what it may have"),
             _ => Ok(()),
         }

@@ -64,8 +64,14 @@ impl ApiError {
             Self::Submit(SubmitError::QueueFull(_) | SubmitError::StoreFull(_)) => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::Store(_) | Self::Submit(SubmitError::Store(_)) | Self::Retry(RetryError::Store(_)) => {
-                StatusCode::INTERNAL_SERVER_ERROR
+            Self::Store(error)
+            | Self::Submit(SubmitError::Store(error))
+            | Self::Retry(RetryError::Store(error)) => {
+                if error.is_full() {
+                    StatusCode::INSUFFICIENT_STORAGE
+                } else {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                }
             }
             Self::Parameter(..)
             | Self::Unreadable(_)
@@ -78,7 +84,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
-        if status == StatusCode::INTERNAL_SERVER_ERROR {
+        if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
             tracing::error!(error = on_one_line(&self), "a request failed");
         }
         json_response(status, json!({"error": self.to_string()}).to_string().into())

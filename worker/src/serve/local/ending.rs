@@ -1,7 +1,6 @@
 //! The end of a job: written, then told.
 
 use bytes::Bytes;
-use serde_json::json;
 use tracing::{error, warn};
 
 use super::Endpoint;
@@ -33,7 +32,8 @@ impl Endpoint {
             events: kept.1,
         };
         if let Err(error) = self.store.write(Change::Finish(Box::new(finish))).await {
-            // Those who wait get their answer all the same; after a restart the job would run again.
+            // Those who wait get their answer all the same. What the disk has no room for is written later; if the
+            // process ends before, the job runs again.
             error!(job = id, error = on_one_line(&error), "the end of a job is not written");
         }
         let mut queue = self.queue();
@@ -58,7 +58,7 @@ impl Endpoint {
         self.queue().remove(&begun.id);
     }
 
-    /// Keeps a call's output and events; what cannot be kept becomes a text that says so.
+    /// Keeps a call's output and events.
     async fn keep(&self, id: &str, output: Option<Bytes>) -> (Option<Stored>, Option<Stored>) {
         let events =
             self.queue().get(id).and_then(|open| open.run.as_ref()?.log.to_stored()).map(Bytes::from);
@@ -67,11 +67,9 @@ impl Endpoint {
         for (place, (kind, payload)) in kept.iter_mut().zip([(Kind::Output, output), (Kind::Events, events)])
         {
             let Some(payload) = payload else { continue };
-            *place = Some(files.keep(id, kind, payload).await.unwrap_or_else(|error| {
-                error!(job = id, %error, "a payload cannot be written");
-                let lost =
-                    json!({"success": false, "error": format!("the result could not be written: {error}")});
-                Stored::Inline(lost.to_string().into())
+            *place = Some(files.keep(id, kind, payload.clone()).await.unwrap_or_else(|error| {
+                warn!(job = id, %error, "a payload has no file: it goes into the database");
+                Stored::Inline(payload)
             }));
         }
         let [output, events] = kept;

@@ -6,6 +6,7 @@
 //! Reads see every change sent before them.
 
 mod changes;
+mod owed;
 mod reads;
 mod schema;
 mod writer;
@@ -59,17 +60,29 @@ pub enum StoreError {
         source: io::Error,
     },
     /// SQLite refused.
-    #[error("the queue cannot be used")]
+    #[error("the queue cannot be used{}", if self.is_full() { FULL_DISK } else { "" })]
     Database(#[from] rusqlite::Error),
     /// A payload's file cannot be read or written.
-    #[error("a payload of the queue cannot be read or written")]
+    #[error("a payload of the queue cannot be read or written{}", if self.is_full() { FULL_DISK } else { "" })]
     Payload(#[from] io::Error),
-    /// Others were written in the same transaction, and that failed.
-    #[error("the queue cannot be written: {0}")]
-    Commit(String),
     /// The worker is on its way down.
     #[error("the queue is closed")]
     Closed,
+}
+
+const FULL_DISK: &str = ": its disk is full\nhint: free space there; FARCALL_DATA_DIR chooses another place, and --ephemeral none";
+
+impl StoreError {
+    /// Whether there is no room on its disk.
+    pub(super) fn is_full(&self) -> bool {
+        match self {
+            Self::Database(error) => owed::is_full(error),
+            Self::Payload(error) => {
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// The queue on disk.

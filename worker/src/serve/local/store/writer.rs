@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
-use tracing::{error, warn};
+use tracing::warn;
 
+use super::owed::Owed;
 use super::{Change, StoreError, schema};
 
 /// How long changes may wait that nobody waits for.
@@ -49,8 +50,8 @@ pub(super) fn run(mut connection: Connection, commands: &Receiver<Command>, file
             .name("checkpoints".to_owned())
             .spawn(move || make_checkpoints(&file, &ticks))
     });
-    let mut batch = Batch::default();
-    while let Ok(command) = commands.recv() {
+    let (mut batch, mut owed) = (Batch::default(), Owed::default());
+    while let Ok(command) = owed.next_command(commands, &mut connection) {
         let mut next = Some(command);
         let linger_until = Instant::now() + LINGER;
         let mut is_closed = false;
@@ -58,7 +59,7 @@ pub(super) fn run(mut connection: Connection, commands: &Receiver<Command>, file
             match command {
                 Command::Change(change, done) => batch.add(change, done),
                 Command::Read(read) => {
-                    batch.commit(&mut connection);
+                    batch.commit(&mut connection, &mut owed);
                     read(&connection);
                 }
                 Command::Close => {
@@ -68,7 +69,7 @@ pub(super) fn run(mut connection: Connection, commands: &Receiver<Command>, file
             }
             next = batch.take_next(commands, linger_until);
         }
-        batch.commit(&mut connection);
+        batch.commit(&mut connection, &mut owed);
         if is_closed {
             break;
         }
@@ -98,30 +99,33 @@ impl Batch {
         commands.recv_timeout(linger_until.saturating_duration_since(Instant::now())).ok()
     }
 
-    fn commit(&mut self, connection: &mut Connection) {
+    fn commit(&mut self, connection: &mut Connection, owed: &mut Owed) {
         let changes = std::mem::take(&mut self.changes);
         self.is_waited_for = false;
         if changes.is_empty() {
             return;
         }
-        let Err(failure) = apply(connection, changes.iter().map(|(change, _)| change)) else {
-            changes.into_iter().filter_map(|(_, done)| done).for_each(|done| drop(done.send(Ok(()))));
-            return;
-        };
-        warn!(error = %failure, changes = changes.len(), "a transaction failed: its changes are tried one by one");
+        owed.pay(connection);
+        if owed.is_empty() {
+            let Err(failure) = apply(connection, changes.iter().map(|(change, _)| change)) else {
+                changes.into_iter().filter_map(|(_, done)| done).for_each(|done| drop(done.send(Ok(()))));
+                return;
+            };
+            warn!(error = %failure, changes = changes.len(), "a transaction failed: its changes are tried one by one");
+        }
         for (change, done) in changes {
-            let result = apply(connection, std::iter::once(&change));
-            if let Err(error) = &result {
-                error!(%error, "the queue cannot be written");
-            }
+            let result = owed.apply(connection, change, done.is_some());
             if let Some(done) = done {
-                let _ = done.send(result.map_err(|error| StoreError::Commit(error.to_string())));
+                let _ = done.send(result.map_err(StoreError::from));
             }
         }
     }
 }
 
-fn apply<'a>(connection: &mut Connection, changes: impl Iterator<Item = &'a Change>) -> rusqlite::Result<()> {
+pub(super) fn apply<'a>(
+    connection: &mut Connection,
+    changes: impl Iterator<Item = &'a Change>,
+) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     for change in changes {
         change.apply(&transaction)?;

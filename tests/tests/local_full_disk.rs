@@ -1,0 +1,82 @@
+//! A queue whose disk is full: what cannot be taken is refused, and what was taken is not lost.
+
+use std::process::Command;
+
+use e2e::{LocalEndpoint, Request, function, wait_until};
+use serde_json::{Value, json};
+
+/// A data directory with so little room, for the process that this becomes.
+const LITTLE_ROOM: [&str; 7] = [
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "--mount",
+    "sh",
+    "-c",
+    "mkdir -p data && mount -t tmpfs -o size=3m none data && exec \"$0\" \"$@\"",
+];
+
+/// Leaves no byte of room.
+const FILL: &str = "\
+import os
+def f():
+    with open('data/filler', 'wb', buffering=0) as filler:
+        try:
+            for size in (65536, 4096, 1):
+                while filler.write(bytes(size)) == size: pass
+        except OSError as error:
+            return error.errno
+    return 0";
+
+fn is_possible() -> bool {
+    let directory = tempfile::tempdir().expect("the temporary directory is writable");
+    let tried = Command::new(LITTLE_ROOM[0])
+        .args(&LITTLE_ROOM[1..])
+        .arg("true")
+        .current_dir(directory.path())
+        .output();
+    tried.is_ok_and(|output| output.status.success())
+}
+
+fn answer(endpoint: &LocalEndpoint, request: &Request) -> Value {
+    endpoint.runsync(request)["output"]["json_result"].clone()
+}
+
+#[test]
+fn what_was_taken_is_finished_and_written_when_there_is_room_again() {
+    if !is_possible() {
+        eprintln!("skipped: this machine lets no test mount a file system");
+        return;
+    }
+    let endpoint =
+        LocalEndpoint::options().with("FARCALL_CONCURRENCY", "3").launched_by(&LITTLE_ROOM).start();
+    // One whose result has a file of its own, and one whose result lies in the database.
+    let code = "\
+import os, time
+def f(size):
+    while not os.path.exists('tmp/end'): time.sleep(0.01)
+    return 'x' * size";
+    let taken = [100_000, 10].map(|size| (endpoint.run(&function("f", code).args(json!([size]))), size));
+    endpoint.await_status(&taken[0].0, "IN_PROGRESS");
+
+    assert_eq!(answer(&endpoint, &function("f", FILL)), json!(28), "ENOSPC");
+    let refused = endpoint.ask(
+        "POST",
+        "run",
+        &json!({"input": function("g", "def g(): return 1").input()}).to_string(),
+    );
+    assert_eq!(refused.status, 507, "{}", refused.text());
+    assert!(refused.text().contains("its disk is full\\nhint: free space there"), "{}", refused.text());
+
+    endpoint.touch("tmp/end");
+    assert!(wait_until(|| endpoint.log().contains("a change waits for room")), "{}", endpoint.log());
+    assert_eq!(
+        answer(&endpoint, &function("f", "import os\ndef f(): os.remove('data/filler')")),
+        Value::Null
+    );
+    for (id, size) in &taken {
+        let document = endpoint.await_status(id, "COMPLETED");
+        assert_eq!(document["output"]["json_result"].as_str().map(str::len), Some(*size), "{id}");
+    }
+    endpoint.await_status(&endpoint.run(&function("g", "def g(): return 1")), "COMPLETED");
+}
