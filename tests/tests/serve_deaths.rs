@@ -34,6 +34,7 @@ fn a_call_that_kills_its_runner_is_answered_with_the_reason_and_the_next_one_run
         ("os._exit(0)", "died: exit code 0"),
         ("sys.exit(3)", "sys.exit(3)"),
         ("ctypes.string_at(0)", "signal 11 (SIGSEGV, segmentation fault)"),
+        ("os.kill(os.getpid(), 11); time.sleep(60)", "signal 11 (SIGSEGV, segmentation fault)"),
         ("os.kill(os.getpid(), 9)", "signal 9 (SIGKILL"),
         ("os.kill(os.getpid(), 15)", "signal 15 (SIGTERM, terminated)"),
         ("ctypes.CDLL(None).abort()", "signal 6 (SIGABRT, aborted)"),

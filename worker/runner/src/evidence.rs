@@ -22,6 +22,12 @@ pub(crate) fn prepare(py: Python<'_>, scratch: &Path) -> PyResult<()> {
     let file = rustix::fs::open(scratch.join(STACKS_FILE), flags, Mode::RUSR | Mode::WUSR);
     let file = file.map_err(std::io::Error::from)?;
     let file = out_of_the_way(file.as_fd())?.into_raw_fd();
+    // `faulthandler` leaves the end to whatever was there before it. Rust's handlers, which look for stack overflows,
+    // would return for the instruction to fail once more: a signal that a process has sent would be survived.
+    let signal = py.import("_signal")?;
+    for fatal in [libc::SIGSEGV, libc::SIGBUS] {
+        signal.call_method1("signal", (fatal, libc::SIG_DFL))?;
+    }
     let faulthandler = py.import("faulthandler")?;
     let options = [("all_threads", true)].into_py_dict(py)?;
     options.set_item("file", file)?;
