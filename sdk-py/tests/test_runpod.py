@@ -157,6 +157,13 @@ def test_mistakes_are_told_before_anything_is_done(monkeypatch: pytest.MonkeyPat
         NetworkVolume(name="small", size=1)
 
 
+def test_what_flash_has_and_we_do_not_is_told_with_a_way_out() -> None:
+    with pytest.raises(
+        AttributeError, match=r"no routes of its own\nhint: decorate with the endpoint itself"
+    ):
+        Endpoint(name="api", cpu="cpu3c-1-2").post("/sum")  # type: ignore[attr-defined]
+
+
 def test_a_wrong_key_is_told(runpod: FakeRunPod, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNPOD_API_KEY", "another")
     with pytest.raises(ResourceError, match=r"refuses \(401\)"):

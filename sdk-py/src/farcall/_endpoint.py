@@ -64,6 +64,17 @@ class Endpoint(Resource):
         dependencies, system_dependencies, accelerate_downloads = self._needs
         return remote(self, dependencies, system_dependencies, accelerate_downloads)(target)
 
+    if not TYPE_CHECKING:  # where names that are not there are to be found
+
+        def __getattr__(self, name: str) -> Any:
+            hint = ""
+            if name in _ROUTES:
+                hint = (
+                    ": it has no routes of its own\n"
+                    "hint: decorate with the endpoint itself (`@endpoint`), and call the function"
+                )
+            raise AttributeError(f"an Endpoint has no attribute `{name}`{hint}")
+
     def plan(self) -> Plan:
         """What the first call would do to the account, for an endpoint with a name."""
         if self._made is None:
@@ -106,6 +117,8 @@ def _split(url: str) -> tuple[str, str]:
     return base, endpoint
 
 
+# How runpod-flash decorates what its load balancer serves.
+_ROUTES = {"get", "post", "put", "patch", "delete"}
 # runpod-flash's names for an Endpoint's description, and those of the resources it stands for.
 _NAMES = {
     "idle_timeout": "idleTimeout",
