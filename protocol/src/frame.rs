@@ -22,6 +22,11 @@ pub enum ToRunner {
     /// Put an environment's packages in front of the interpreter's own, for good. Comes before the first
     /// invocation, and is not answered.
     Enter(Enter),
+    /// See these GPUs only. Comes before the first invocation, and is not answered.
+    UseGpus {
+        /// The value of `CUDA_VISIBLE_DEVICES`.
+        names: String,
+    },
     /// Run a request. Body: the `FunctionRequest` as JSON. One descriptor may come with it: a new pipe for
     /// the runner's output.
     Invoke(Invoke),

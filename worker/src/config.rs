@@ -2,6 +2,7 @@
 //!
 //! `docs/configuration.md` is made from [`VARIABLES`]; a test keeps the two the same.
 
+mod gpu;
 mod local;
 mod platform;
 mod variables;
@@ -9,6 +10,7 @@ mod variables;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use gpu::{CudaVersion, GpuConfig, GpusPerRunner};
 pub use local::{ClientConfig, LocalConfig, QueueSync};
 pub use platform::{FitnessConfig, PlatformConfig};
 pub use variables::{VARIABLES, Variable, reference};
@@ -67,6 +69,8 @@ pub struct Config {
     pub client: ClientConfig,
     /// Checks before the first job is taken
     pub fitness: FitnessConfig,
+    /// GPUs: which there are, and who sees them
+    pub gpu: GpuConfig,
     /// `FARCALL_MAX_OUTPUT_KB`, in bytes
     pub max_output_bytes: usize,
     /// `FARCALL_MAX_RESULT_MB`, in bytes
@@ -181,6 +185,7 @@ impl Config {
             local: LocalConfig::read(&from)?,
             client: ClientConfig::read(&from),
             fitness: FitnessConfig::read(&from)?,
+            gpu: GpuConfig::read(&from)?,
             max_output_bytes: size(from.number("FARCALL_MAX_OUTPUT_KB", 8192)? << 10),
             max_result_bytes: from.number("FARCALL_MAX_RESULT_MB", 512)? << 20,
             max_instances: size(from.number("FARCALL_MAX_INSTANCES", 64)?),

@@ -1,26 +1,21 @@
 //! Fitness: whether this machine can do the work (contract 1.1). Checked before a queue worker takes its first
 //! job, and by `farcall doctor`.
 
-use std::path::Path;
-use std::time::Duration;
-
 use crate::config::{Config, FitnessConfig};
-use crate::interpreter::on_path;
-use crate::subprocess::Subprocess;
-
-/// A driver that has not answered by then is broken.
-const GPU_TIME: Duration = Duration::from_secs(30);
+use crate::gpu;
+use crate::job::with_causes;
 
 /// One check and how it came out: what was found, or why it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FitnessCheck {
     /// `memory`, `disk` or `gpu`.
     pub name: &'static str,
-    /// What was found; as an error if it is not enough.
+    /// What was found; as an error if it is not enough. May end in a line with a hint.
     pub result: Result<String, String>,
 }
 
-/// Runs all checks that are not switched off. A machine without `nvidia-smi` is not asked for a GPU.
+/// Runs all checks that are not switched off. A machine without a GPU is asked for none, unless it is meant to
+/// have one.
 pub async fn check_fitness(config: &Config) -> Vec<FitnessCheck> {
     let fitness = &config.fitness;
     if fitness.skip {
@@ -30,12 +25,17 @@ pub async fn check_fitness(config: &Config) -> Vec<FitnessCheck> {
     if !fitness.skip_system {
         checks.extend([memory(fitness), disk(fitness)].into_iter().flatten());
     }
-    if !fitness.skip_gpu
-        && let Some(program) = on_path(&config.path, Path::new("nvidia-smi"))
-    {
-        checks.push(FitnessCheck { name: "gpu", result: gpu(&program).await });
-    }
+    checks.extend(check_gpu(config).await);
     checks
+}
+
+/// The check of the GPU alone, if there is one to check.
+pub(crate) async fn check_gpu(config: &Config) -> Option<FitnessCheck> {
+    if config.fitness.skip || config.fitness.skip_gpu {
+        return None;
+    }
+    let result = gpu::look(config).await?.map_err(|error| with_causes(&error));
+    Some(FitnessCheck { name: "gpu", result })
 }
 
 fn memory(fitness: &FitnessConfig) -> Option<FitnessCheck> {
@@ -60,16 +60,6 @@ fn judge(name: &'static str, found: f64, least: f64, unit: &str) -> FitnessCheck
         Ok(format!("{found:.1} {unit}"))
     };
     FitnessCheck { name, result }
-}
-
-async fn gpu(program: &Path) -> Result<String, String> {
-    let arguments = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"];
-    let command = Subprocess::new(program).arguments(arguments).deadline(GPU_TIME);
-    match command.run().await {
-        Ok(output) if output.stdout.trim().is_empty() => Err("nvidia-smi lists none".to_owned()),
-        Ok(output) => Ok(output.stdout.trim().to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod environment;
 pub mod fitness;
+mod gpu;
 pub mod interpreter;
 pub mod job;
 pub mod output_log;

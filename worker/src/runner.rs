@@ -13,6 +13,7 @@
 mod channel;
 mod evidence;
 mod factory;
+mod gpus;
 mod invoke;
 mod limits;
 mod output;
@@ -23,6 +24,7 @@ mod template;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use farcall_protocol::frame::{Chunk, FromRunner, ToRunner};
@@ -36,6 +38,8 @@ use crate::process::Process;
 use channel::Channel;
 use evidence::Evidence;
 pub use factory::{Factory, Sprout, StartError};
+pub(crate) use gpus::count_gpus;
+use gpus::{Gpus, OwnGpus};
 pub use invoke::Assignment;
 use limits::Limits;
 pub(crate) use output::OutputBuffer;
@@ -59,6 +63,8 @@ pub struct Runner {
     was_interrupted: bool,
     /// What its Python imports from; `None` until its first call.
     packages: Option<Packages>,
+    /// The GPUs it sees, from its first call on; `None` for all.
+    gpus: Option<OwnGpus>,
     /// Something the runner has started may hold its output pipe.
     needs_new_output: bool,
 }
@@ -68,6 +74,7 @@ pub struct Runner {
 pub(crate) struct Settings {
     pub(crate) max_output_bytes: usize,
     pub(crate) cancel_grace: Duration,
+    gpus: Option<Arc<Gpus>>,
 }
 
 /// What happens during an invocation, for whoever follows it.
@@ -132,6 +139,18 @@ impl Runner {
         let enter = ToRunner::Enter(environment.layout());
         if let Err(error) = self.channel.send(&enter, &[]).await {
             debug!(%error, "cannot write to the runner"); // whoever waits for it sees its end
+        }
+    }
+
+    /// Gives it GPUs of its own, if it is to have some.
+    async fn take_gpus(&mut self) {
+        if let (Some(all), None) = (&self.settings.gpus, &self.gpus) {
+            let own = all.take();
+            let message = ToRunner::UseGpus { names: own.names() };
+            self.gpus = Some(own);
+            if let Err(error) = self.channel.send(&message, &[]).await {
+                debug!(%error, "cannot write to the runner"); // as above
+            }
         }
     }
 

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use crate::config::{Config, PlatformConfig};
-use crate::fitness::check_fitness;
+use crate::fitness::{FitnessCheck, check_fitness, check_gpu};
 use crate::interpreter::{Interpreter, InterpreterError};
 use crate::output_log::LogSink;
 use crate::runner::pool::{PoolHealth, PoolSize};
@@ -141,15 +141,16 @@ pub async fn serve(config: &Config, mode: Mode) -> Result<End, ServeError> {
 }
 
 async fn serve_http(config: &Config) -> Result<End, ServeError> {
+    let signals = Signals::new()?;
     // The port is taken first: probes find the worker starting, not absent.
     let listener = listen(&config.host, config.port).await?;
     let health_listener = match config.health_port {
         port if port == config.port => None,
         port => Some(listen(&config.host, port).await?),
     };
-    let signals = Signals::new()?;
     let worker = Worker::start(config).await?;
     info!(address = %listener.local_addr()?, "serving HTTP");
+    tokio::spawn(tell_gpu(config.clone()));
     // Health checks are answered to the end: only that tells them that no more work is taken.
     let (servers, closing) = (TaskTracker::new(), CancellationToken::new());
     servers.spawn(http::serve(listener, http::routes(&worker), closing.clone()));
@@ -167,15 +168,16 @@ async fn serve_http(config: &Config) -> Result<End, ServeError> {
 }
 
 async fn serve_local(config: &Config) -> Result<End, ServeError> {
+    let mut signals = Signals::new()?;
     let is_loopback = check_address(config).await?;
     let listener = listen(&config.host, config.port).await?;
-    let mut signals = Signals::new()?;
     let queue = OpenedQueue::open(config).await?;
     let worker = Worker::start(config).await?;
     let endpoint = Endpoint::start(&worker, config, queue);
     let address = listener.local_addr()?;
     info!(%address, durable = !config.local.ephemeral, "serving HTTP");
     info!(url = format!("http://{address}/"), "the endpoint's page");
+    tokio::spawn(tell_gpu(config.clone()));
     let (servers, closing) = (TaskTracker::new(), CancellationToken::new());
     let mut routes = endpoint.routes(is_loopback);
     if let Some(limit) = config.idle_exit {
@@ -211,12 +213,12 @@ async fn serve_queue(config: &Config, platform: &PlatformConfig) -> Result<End, 
     let signals = Signals::new()?;
     let worker = Worker::start(config).await?;
     let queue = QueueWorker::new(Arc::clone(&worker), config, platform);
-    for check in check_fitness(config).await {
-        match check.result {
-            Ok(found) => info!(check = check.name, found, "fitness"),
+    for FitnessCheck { name, result } in check_fitness(config).await {
+        match result {
+            Ok(found) => info!(check = name, found, "fitness"),
             Err(reason) => {
-                error!(check = check.name, reason, "this machine is not fit for work");
-                queue.report_unfit(check.name, &reason).await;
+                error!(check = name, reason, "this machine is not fit for work");
+                queue.report_unfit(name, reason.lines().next().unwrap_or_default()).await;
                 worker.supervisor.stop().await;
                 return Ok(End::Unfit);
             }
@@ -229,6 +231,15 @@ async fn serve_queue(config: &Config, platform: &PlatformConfig) -> Result<End, 
     ended.cancel();
     info!("stopped");
     Ok(end)
+}
+
+/// Says what GPU there is. Only a queue worker does not work without: others may be told by their load balancer.
+async fn tell_gpu(config: Config) {
+    match check_gpu(&config).await.map(|check| check.result) {
+        Some(Ok(found)) => info!(found, "GPU"),
+        Some(Err(reason)) => warn!(reason, "no GPU can be used"),
+        None => {}
+    }
 }
 
 /// What tells the worker to stop: signals, and that nobody needs it.

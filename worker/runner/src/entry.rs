@@ -87,6 +87,10 @@ fn serve(py: Python<'_>, channel: &mut Channel, mut executor: Executor) -> PyRes
                 python::enter(py, &environment)?;
                 continue;
             }
+            ToRunner::UseGpus { names } => {
+                python::set_variable(py, "CUDA_VISIBLE_DEVICES", &names)?;
+                continue;
+            }
             _ => continue,
         };
         if let Some(output) = descriptors.first() {
@@ -146,7 +150,6 @@ fn use_temporary_directory(py: Python<'_>, scratch: &Path) -> PyResult<()> {
     let directory = scratch.join("tmp");
     disk::make_directory(&directory)?;
     // As text: a `Path` would become a pathlib object, and import a dozen modules for it.
-    let environment = py.import("os")?.getattr("environ")?;
-    environment.set_item("FARCALL_RUNNER", scratch.to_string_lossy())?;
-    environment.set_item("TMPDIR", directory.to_string_lossy())
+    python::set_variable(py, "FARCALL_RUNNER", &scratch.to_string_lossy())?;
+    python::set_variable(py, "TMPDIR", &directory.to_string_lossy())
 }

@@ -30,6 +30,11 @@ pub(crate) fn enter(py: Python<'_>, environment: &Enter) -> PyResult<()> {
     Ok(())
 }
 
+/// Sets a variable of this process's environment, for Python and for C alike.
+pub(crate) fn set_variable(py: Python<'_>, name: &str, value: &str) -> PyResult<()> {
+    py.import("os")?.getattr("environ")?.set_item(name, value)
+}
+
 fn c_str(text: &'static str) -> &'static std::ffi::CStr {
     std::ffi::CStr::from_bytes_with_nul(text.as_bytes()).expect("the helper source holds no NUL byte")
 }

@@ -83,10 +83,13 @@ pub(super) async fn run(
     checks.extend(check_fitness(config).await.into_iter().map(|check| match check.result {
         Ok(found) => Check::ok(check.name, found),
         // Only a queue worker refuses to start for it.
-        Err(reason) => Check::missing(check.name, format!("{reason}: a queue worker would take no jobs")),
+        Err(reason) => {
+            let (reason, more) = reason.split_at(reason.find('\n').unwrap_or(reason.len()));
+            Check::missing(check.name, format!("{reason}: a queue worker would take no jobs{more}"))
+        }
     }));
-    if on_path(&config.path, Path::new("nvidia-smi")).is_none() {
-        checks.push(Check::missing("gpu", "none found (no nvidia-smi)"));
+    if checks.iter().all(|check| check.name != "gpu") {
+        checks.push(Check::missing("gpu", "none found"));
     }
     checks.push(cache(config));
 

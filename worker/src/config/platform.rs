@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ConfigError, Variables};
+use super::{ConfigError, CudaVersion, Variables};
 
 /// The platform's job queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub struct FitnessConfig {
     pub min_memory_gb: f64,
     /// `RUNPOD_MIN_DISK_PERCENT`
     pub min_disk_percent: f64,
+    /// `RUNPOD_MIN_CUDA_VERSION`
+    pub min_cuda: CudaVersion,
 }
 
 impl FitnessConfig {
@@ -85,6 +87,12 @@ impl FitnessConfig {
             skip_system: from.switch("RUNPOD_SKIP_AUTO_SYSTEM_CHECKS", false)?,
             skip_gpu: from.switch("RUNPOD_SKIP_GPU_CHECK", false)?,
             min_memory_gb: amount("RUNPOD_MIN_MEMORY_GB", 4.0)?,
+            min_cuda: from.parse(
+                "RUNPOD_MIN_CUDA_VERSION",
+                CudaVersion { major: 11, minor: 8 },
+                "a version, such as 12.4",
+                |value| value.parse().ok(),
+            )?,
             min_disk_percent: amount("RUNPOD_MIN_DISK_PERCENT", 10.0)?,
         })
     }

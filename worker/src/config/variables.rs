@@ -177,6 +177,26 @@ pub const VARIABLES: &[Variable] = &[
         description: "Memory of one runner, in MiB; `0` means no limit. By a cgroup where one can be made, else by address space (`RLIMIT_AS`), which CUDA does not work under.",
     },
     Variable {
+        name: "FARCALL_GPUS_PER_RUNNER",
+        default: "`auto`",
+        description: "GPUs a runner of synchronous calls sees, by `CUDA_VISIBLE_DEVICES`: a number, those that the fewest other runners hold; or `all`. `auto`: one, where several calls run at a time and the worker has several GPUs, else all.",
+    },
+    Variable {
+        name: "CUDA_VISIBLE_DEVICES",
+        default: "all GPUs there are",
+        description: "The worker's own GPUs, which it deals out.",
+    },
+    Variable {
+        name: "FARCALL_EXPECT_GPU",
+        default: "`0`, in the GPU image `1`",
+        description: "The worker is made for a GPU: without one it says so at its start, and a queue worker takes no jobs.",
+    },
+    Variable {
+        name: "CUDA_VERSION",
+        default: "unset",
+        description: "Set by images that have CUDA: a driver that only knows an older major version is reported the same way.",
+    },
+    Variable {
         name: "FARCALL_RUNNER_OPEN_FILES",
         default: "`0`",
         description: "Files a runner may have open at a time; `0` leaves the system's limit.",
@@ -210,6 +230,11 @@ pub const VARIABLES: &[Variable] = &[
         name: "RUNPOD_MIN_DISK_PERCENT",
         default: "`10`",
         description: "Part of the disk that must be free, in per cent.",
+    },
+    Variable {
+        name: "RUNPOD_MIN_CUDA_VERSION",
+        default: "`11.8`",
+        description: "The version of CUDA that the driver must know, if there is a GPU.",
     },
     Variable {
         name: "RUNPOD_SKIP_FITNESS_CHECKS",

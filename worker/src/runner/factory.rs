@@ -11,6 +11,7 @@ use farcall_protocol::frame::{Role, Setup, ToRunner};
 use tracing::debug;
 
 use super::evidence::Evidence;
+use super::gpus::Gpus;
 use super::limits::{LimitSettings, Limits};
 use super::template::Template;
 use super::{Runner, Settings};
@@ -93,6 +94,7 @@ impl Factory {
             settings: Settings {
                 max_output_bytes: config.max_output_bytes,
                 cancel_grace: config.cancel_grace,
+                gpus: Gpus::of(config),
             },
         }
     }
@@ -172,6 +174,7 @@ impl Factory {
             settings: self.settings.clone(),
             was_interrupted: false,
             packages: None,
+            gpus: None,
             needs_new_output: false,
         };
         let scratch = runner.scratch.path().to_string_lossy().into_owned();

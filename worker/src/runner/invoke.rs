@@ -51,6 +51,7 @@ impl Runner {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         invoke.settle = std::mem::take(&mut self.was_interrupted);
         self.enter(packages).await;
+        self.take_gpus().await;
         self.send(&mut invoke, &request).await;
         let mut may_interrupt = !invoke.settle;
         let mut interruption: Option<(Interruption, Instant)> = None;
