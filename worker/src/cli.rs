@@ -7,6 +7,7 @@ mod env;
 mod jobs;
 mod logs;
 mod progress;
+mod ready;
 mod remote;
 mod run;
 mod runner;
@@ -17,6 +18,7 @@ mod test_handler;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 use crate::job::with_causes;
@@ -33,6 +35,7 @@ const EXIT_UNAVAILABLE: u8 = 75;
 const AFTER_HELP: &str = "\
 Examples:
   farcall doctor                              check that this machine can run functions
+  farcall doctor --ready                      ask the worker that runs here whether it is ready
   farcall test-handler examples               run every request in a directory
   farcall test-handler request.json --json    run one, with a machine-readable answer
   farcall serve                               be an endpoint: queue, API, page
@@ -105,18 +108,48 @@ pub fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match arguments.command {
-            Command::TestHandler(options) => test_handler::run(options, &config, &terminal).await,
             Command::Serve(options) => serve::run(options, &config).await,
-            Command::Doctor(options) => doctor::run(&options, &config, &terminal).await,
-            Command::Env(options) => env::run(&options, &config, terminal),
             Command::Run(options) => run::run(options, &config, &terminal).await,
-            Command::Jobs(options) => jobs::run(&options, &config, &terminal).await,
-            Command::Logs(options) => logs::run(&options, &config, &terminal).await,
-            Command::Cancel(options) => cancel::run(&options, &config, &terminal).await,
-            Command::Runner(_) => unreachable!("handled before"),
+            // Those two see to signals themselves.
+            command => tokio::select! {
+                result = run_command(command, &config, terminal) => result,
+                code = ended_by_signal() => Ok(code),
+            },
         }
     });
     result.unwrap_or_else(|error| terminal.fail(error.code, &error.text))
+}
+
+async fn run_command(
+    command: Command,
+    config: &Config,
+    terminal: Terminal,
+) -> Result<ExitCode, CommandError> {
+    match command {
+        Command::TestHandler(options) => test_handler::run(options, config, &terminal).await,
+        Command::Doctor(options) => doctor::run(&options, config, &terminal).await,
+        Command::Env(options) => env::run(&options, config, terminal),
+        Command::Jobs(options) => jobs::run(&options, config, &terminal).await,
+        Command::Logs(options) => logs::run(&options, config, &terminal).await,
+        Command::Cancel(options) => cancel::run(&options, config, &terminal).await,
+        Command::Serve(_) | Command::Run(_) | Command::Runner(_) => unreachable!("handled before"),
+    }
+}
+
+/// Waits for a signal that ends a command. As process 1 of a container it has to see to that itself: the kernel
+/// ignores what such a process does not handle.
+async fn ended_by_signal() -> ExitCode {
+    let is_first = std::process::id() == 1;
+    let listen = |kind| if is_first { signal(kind).ok() } else { None };
+    let (Some(mut terminate), Some(mut interrupt)) =
+        (listen(SignalKind::terminate()), listen(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => (128 + 15).into(),
+        _ = interrupt.recv() => (128 + 2).into(),
+    }
 }
 
 /// What ends a command: an exit code and the text that explains it.

@@ -15,6 +15,7 @@ pub mod interpreter;
 pub mod job;
 pub mod output_log;
 pub mod process;
+mod readiness;
 mod rest;
 pub mod runner;
 pub mod serve;

@@ -6,6 +6,7 @@ mod execute;
 mod http;
 mod idle;
 mod local;
+mod ready;
 mod runpod;
 mod stream;
 
@@ -29,6 +30,7 @@ use crate::supervisor::Supervisor;
 use idle::Idle;
 use local::{Endpoint, OpenedQueue};
 pub use local::{SchemaError, StoreError};
+use ready::Readiness;
 use runpod::QueueWorker;
 
 /// Time that answers have to reach their clients once the jobs have ended.
@@ -142,6 +144,7 @@ pub async fn serve(config: &Config, mode: Mode) -> Result<End, ServeError> {
 
 async fn serve_http(config: &Config) -> Result<End, ServeError> {
     let signals = Signals::new()?;
+    let readiness = Readiness::start();
     // The port is taken first: probes find the worker starting, not absent.
     let listener = listen(&config.host, config.port).await?;
     let health_listener = match config.health_port {
@@ -149,6 +152,7 @@ async fn serve_http(config: &Config) -> Result<End, ServeError> {
         port => Some(listen(&config.host, port).await?),
     };
     let worker = Worker::start(config).await?;
+    readiness.watch(&worker);
     info!(address = %listener.local_addr()?, "serving HTTP");
     tokio::spawn(tell_gpu(config.clone()));
     // Health checks are answered to the end: only that tells them that no more work is taken.
@@ -169,10 +173,12 @@ async fn serve_http(config: &Config) -> Result<End, ServeError> {
 
 async fn serve_local(config: &Config) -> Result<End, ServeError> {
     let mut signals = Signals::new()?;
+    let readiness = Readiness::start();
     let is_loopback = check_address(config).await?;
     let listener = listen(&config.host, config.port).await?;
     let queue = OpenedQueue::open(config).await?;
     let worker = Worker::start(config).await?;
+    readiness.watch(&worker);
     let endpoint = Endpoint::start(&worker, config, queue);
     let address = listener.local_addr()?;
     info!(%address, durable = !config.local.ephemeral, "serving HTTP");
@@ -211,6 +217,7 @@ async fn check_address(config: &Config) -> Result<bool, ServeError> {
 
 async fn serve_queue(config: &Config, platform: &PlatformConfig) -> Result<End, ServeError> {
     let signals = Signals::new()?;
+    let readiness = Readiness::start();
     let worker = Worker::start(config).await?;
     let queue = QueueWorker::new(Arc::clone(&worker), config, platform);
     for FitnessCheck { name, result } in check_fitness(config).await {
@@ -224,6 +231,7 @@ async fn serve_queue(config: &Config, platform: &PlatformConfig) -> Result<End, 
             }
         }
     }
+    readiness.watch(&worker);
     let ended = CancellationToken::new();
     let taking = tokio::spawn(Arc::clone(&queue).run(ended.clone()));
     // Jobs whose response had begun to arrive are accepted before `run` counts what is left to do.

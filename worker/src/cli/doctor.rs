@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::CommandError;
 use super::case::plain_result;
+use super::ready;
 use super::terminal::{Terminal, Tone, indent};
 use crate::config::Config;
 use crate::fitness::check_fitness;
@@ -24,6 +25,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
+    /// Ask only whether the worker that runs here is ready: exit code 0 if it is, 1 if not
+    #[arg(long)]
+    ready: bool,
     /// Write one JSON object to standard output, and nothing else
     #[arg(long)]
     json: bool,
@@ -68,6 +72,9 @@ pub(super) async fn run(
     config: &Config,
     terminal: &Terminal,
 ) -> Result<ExitCode, CommandError> {
+    if options.ready {
+        return ready::run(options.json, *terminal);
+    }
     let mut checks = Vec::new();
     match Interpreter::find(config).await {
         Err(error) => checks.push(Check::failed("interpreter", with_causes(&error))),
