@@ -18,18 +18,23 @@ struct Programs(TempDir);
 impl Programs {
     fn new(apt_get: &str) -> Self {
         let programs = Self(tempfile::tempdir().expect("the test machine allows it"));
-        for name in BORROWED {
+        programs.borrow(&BORROWED);
+        programs.add("apt-get", apt_get);
+        programs.add("dpkg-query", "cat HERE/listed 2>/dev/null; true");
+        programs
+    }
+
+    /// Programs of this machine.
+    fn borrow(&self, names: &[&str]) {
+        for name in names.iter().filter(|name| !self.path().join(name).exists()) {
             let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
                 .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
                 .map(|directory| directory.join(name))
                 .find(|path| path.exists());
             if let Some(path) = found {
-                symlink(path, programs.0.path().join(name)).expect("the test machine allows it");
+                symlink(path, self.path().join(name)).expect("the test machine allows it");
             }
         }
-        programs.add("apt-get", apt_get);
-        programs.add("dpkg-query", "cat HERE/listed 2>/dev/null; true");
-        programs
     }
 
     fn add(&self, name: &str, script: &str) {
@@ -87,6 +92,43 @@ fn a_compiler_that_cannot_be_installed_is_said_with_the_reason() {
     let answer = farcall.answer(&function("f", CALL).dependencies(&["alpha"]));
     let error = answer.error();
     assert!(error.contains("build-essential") && error.contains("hint: "), "{error}");
+}
+
+#[test]
+fn a_requirement_from_a_repository_gets_git_and_is_tried_once_more() {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let Some(git) =
+        std::env::split_paths(&path).map(|directory| directory.join("git")).find(|git| git.exists())
+    else {
+        eprintln!("skipped: there is no git to make a repository with");
+        return;
+    };
+    if !is_root() {
+        eprintln!("skipped: only root installs system packages");
+        return;
+    }
+    let repository = tempfile::tempdir().unwrap();
+    let house = WheelHouse::new();
+    house.add_source(&Package::new("alpha", "1.0"), "def before_building(): pass\n");
+    let archive = house.path().join("alpha-1.0.tar.gz");
+    let run = |program: &Path, arguments: &[&str]| {
+        let done = Command::new(program).args(arguments).current_dir(&repository).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    run(Path::new("tar"), &["-xzf", archive.to_str().unwrap(), "--strip-components=1"]);
+    run(&git, &["init", "--quiet"]);
+    run(&git, &["add", "."]);
+    run(&git, &["-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "--message=t"]);
+    let programs = Programs::new(&format!(
+        "case \"$*\" in *install*git*) ln -s '{}' HERE/git; printf 'git\\tamd64\\tii \\t2.39\\t\\n' >> HERE/listed ;; esac",
+        git.display()
+    ));
+    programs.borrow(&["ln", "sed", "basename", "dirname", "uname", "expr"]); // what git's own scripts call
+    let farcall = Farcall::new().with_all(house.variables()).with("PATH", programs.path().to_str().unwrap());
+    let requirement = format!("alpha @ git+file://{}", repository.path().display());
+    let answer = farcall.answer(&function("f", CALL).dependencies(&[&requirement]));
+    assert_eq!(answer.value(), "1.0");
+    assert!(answer.output().contains("[farcall] fetching a package needs git\n"), "{answer:?}");
 }
 
 #[test]

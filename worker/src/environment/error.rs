@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::requirement::RequirementError;
-use super::system::{SystemError, is_missing_compiler};
+use super::system::{SystemError, Tool};
 use crate::interpreter::InterpreterError;
 use crate::subprocess::SubprocessError;
 
@@ -79,9 +79,12 @@ impl InstallError {
         matches!(self, Self::Refused { output, .. } if is_failed_build(output))
     }
 
-    /// Whether something could not be built for lack of a compiler.
-    pub(super) fn is_missing_compiler(&self) -> bool {
-        matches!(self, Self::Refused { output, .. } if is_missing_compiler(output))
+    /// What has to be there before another try can succeed.
+    pub(super) fn missing_tool(&self) -> Option<Tool> {
+        match self {
+            Self::Refused { output, .. } => Tool::missing(output),
+            _ => None,
+        }
     }
 
     /// Whether the requirements exclude each other, or nothing there is satisfies them.

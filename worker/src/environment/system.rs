@@ -15,6 +15,7 @@ mod compiler;
 mod error;
 mod installed;
 mod name;
+mod tool;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -27,13 +28,11 @@ use tracing::info;
 use crate::interpreter::on_path;
 use crate::subprocess::LineObserver;
 use apt::Apt;
-pub use compiler::{is_missing_compiler, is_missing_python_header};
+pub use compiler::is_missing_python_header;
 pub use error::SystemError;
 use installed::InstalledPackages;
 use name::PackageName;
-
-/// What brings a C and C++ compiler, `make` and the C library's headers.
-const COMPILER: &str = "build-essential";
+pub use tool::Tool;
 
 /// Names in a report before it counts the rest.
 const NAMED_PACKAGES: usize = 3;
@@ -135,13 +134,14 @@ impl SystemPackages {
         Ok(Some(installation))
     }
 
-    /// Makes sure that there is a C and C++ compiler, for a build that [`is_missing_compiler`] says needs one.
-    /// `None` means that it was there, so that trying again is of no use.
-    pub async fn ensure_compiler(
+    /// Makes sure that a tool is there that something was found to need. `None` means that it was there, so that
+    /// trying again is of no use.
+    pub async fn ensure_tool(
         &self,
+        tool: Tool,
         report: LineObserver<'_>,
     ) -> Result<Option<Installation>, SystemError> {
-        self.ensure(&[COMPILER.to_owned()], false, report).await
+        self.ensure(&[tool.package().to_owned()], false, report).await
     }
 
     async fn install(

@@ -153,8 +153,8 @@ impl Uv {
     }
 }
 
-/// A directory for uv's cache beside `target`, where its own is on another file system: hard links, which take
-/// neither time nor space, do not reach across.
+/// A directory for uv's cache beside `target`, where its own cannot be written, or is on another file system: hard
+/// links, which take neither time nor space, do not reach across.
 fn cache_beside(target: &Path) -> Option<PathBuf> {
     let directory = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if directory("UV_CACHE_DIR").is_some() {
@@ -163,8 +163,8 @@ fn cache_beside(target: &Path) -> Option<PathBuf> {
     let home = || directory("HOME").map(|home| home.join(".cache"));
     let own = directory("XDG_CACHE_HOME").or_else(home).map(|caches| caches.join("uv"));
     let beside = target.join("uv");
-    let is_apart = own.is_none_or(|own| device(&own) != device(&beside));
-    is_apart.then_some(beside)
+    let fits = own.is_some_and(|own| device(&own) == device(&beside) && is_writable(&own));
+    (!fits).then_some(beside)
 }
 
 /// The file system that a path is on, or will be.
@@ -172,4 +172,10 @@ fn device(path: &Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
 
     path.ancestors().find_map(|ancestor| Some(ancestor.metadata().ok()?.dev()))
+}
+
+/// Whether a path can be written to, or made.
+fn is_writable(path: &Path) -> bool {
+    let there = path.ancestors().find(|ancestor| ancestor.exists());
+    there.is_some_and(|there| rustix::fs::access(there, rustix::fs::Access::WRITE_OK).is_ok())
 }

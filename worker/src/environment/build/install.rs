@@ -16,23 +16,28 @@ use crate::environment::store::{Record, Slot, disk_space, storing};
 use crate::environment::uv::Target;
 
 impl Builder {
-    /// Installs into `slot`; once more with a compiler if one was missing.
+    /// Installs into `slot`; once more with a compiler, and with git, if that was missing.
     pub(super) async fn install(
         &self,
         order: &Order<'_>,
         slot: &Slot,
     ) -> Result<Option<Record>, InstallError> {
-        match self.try_to_install(order, slot).await {
-            Err(error) if error.is_missing_compiler() => {
-                order.mode.announcer.say("building a package needs a compiler");
-                let said = |line: &str| order.mode.announcer.say(line);
-                if self.system.ensure_compiler(&said).await?.is_none() {
-                    return Err(error); // there is one
-                }
-                slot.clear()?;
-                self.try_to_install(order, slot).await
+        let mut brought = Vec::new();
+        loop {
+            let error = match self.try_to_install(order, slot).await {
+                Err(error) => error,
+                installed => return installed,
+            };
+            let Some(tool) = error.missing_tool().filter(|tool| !brought.contains(tool)) else {
+                return Err(error);
+            };
+            order.mode.announcer.say(tool.need());
+            let said = |line: &str| order.mode.announcer.say(line);
+            if self.system.ensure_tool(tool, &said).await?.is_none() {
+                return Err(error); // it is there
             }
-            installed => installed,
+            brought.push(tool);
+            slot.clear()?;
         }
     }
 

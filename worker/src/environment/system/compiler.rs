@@ -43,7 +43,7 @@ const ABSENCES: [(&str, &str); 14] = [
 const TOOLS: [&str; 10] = ["cc", "gcc", "c++", "g++", "cpp", "clang", "clang++", "make", "cc1", "cc1plus"];
 
 /// Whether a build failed because there is no compiler, or none for C++, or no `make`.
-pub fn is_missing_compiler(build_output: &str) -> bool {
+pub(super) fn is_missing_compiler(build_output: &str) -> bool {
     build_output.lines().any(|line| {
         let line: String = line.chars().filter(|character| !"'\"`‘’".contains(*character)).collect();
         SIGNS.iter().any(|sign| line.contains(sign))
