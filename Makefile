@@ -85,7 +85,7 @@ test-clients: .venv $(CLIENTS:%=%/.installed) ## Run RunPod's own packages again
 # cargo deny's fourth check, advisories, clones a database from the network at every run: it is left to
 # whoever can reach it (`cargo deny check advisories`), so that this target says the same everywhere.
 .PHONY: check
-check: .venv ## Check formatting, lints, types, licences, and that generated files are up to date
+check: .venv image-lint ## Check formatting, lints, types, licences, and that generated files are up to date
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing: installing it"; \
@@ -110,10 +110,12 @@ bench: build .venv bench/.venv-peers bench/.venv-coglet bench/.venv-fastapi ## M
 bench-sdk: build .venv-sdk ## Measure what calls cost with the Python SDK
 	FARCALL_EXECUTABLE=$(abspath $(FARCALL)) PYTHONPATH=$(CURDIR)/sdk-py/src .venv-sdk/bin/python bench/sdk.py
 
+include docker/images.mk
+
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean
-	rm -rf .venv .venv-sdk .venv-wheel dist $(CLIENTS) bench/.venv-* bench/floors/*/target .mypy_cache .ruff_cache
+	rm -rf .venv .venv-sdk .venv-wheel .venv-images .venv-portable dist docker/bin $(CLIENTS) bench/.venv-* bench/floors/*/target .mypy_cache .ruff_cache
 
 .PHONY: .venv
 .venv: .venv/.installed ## Prepare .venv, the Python that runs user code here
@@ -131,6 +133,8 @@ bench/.venv-peers/.installed: bench/peers/requirements.txt
 bench/.venv-coglet/.installed: bench/peers/coglet.txt
 bench/.venv-fastapi/.installed: bench/peers/fastapi.txt
 .venv-sdk/.installed: sdk-py/requirements-dev.txt
+.venv-images/.installed: docker/requirements-lint.txt
+.venv-portable/.installed: docker/requirements-build.txt
 .venv-flash/.installed: tests/clients/flash-1.21.txt
 .venv-runpod1/.installed: tests/clients/runpod-1.12.txt
 .venv-runpod2/.installed: tests/clients/runpod-2.0.txt
@@ -138,7 +142,7 @@ bench/.venv-fastapi/.installed: bench/peers/fastapi.txt
 BENCH_ENVIRONMENTS = bench/.venv-peers bench/.venv-coglet bench/.venv-fastapi
 
 # $(@D) is the environment, $< its requirements. A failure leaves no stamp, so the next run starts over.
-.venv/.installed .venv-sdk/.installed $(BENCH_ENVIRONMENTS:%=%/.installed) $(CLIENTS:%=%/.installed):
+.venv/.installed .venv-sdk/.installed .venv-images/.installed .venv-portable/.installed $(BENCH_ENVIRONMENTS:%=%/.installed) $(CLIENTS:%=%/.installed):
 	@echo "preparing $(@D): a virtual environment of $$($(PYTHON) --version) with $$(grep -Eo '^[a-z]+' $< | paste -sd ' ')"
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) has no venv module" >&2; \
