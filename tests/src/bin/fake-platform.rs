@@ -1,5 +1,5 @@
 //! The fake platform by hand:
-//! `fake-platform [--port N] [--worker ID] [--slots N] [--requests FILE] [--preload N [--input JSON]]`.
+//! `fake-platform [--host ADDRESS] [--port N] [--worker ID] [--slots N] [--requests FILE] [--preload N [--input JSON]]`.
 //!
 //! Prints what to put in a shell for a worker and for the clients, then serves. With `--preload` it queues so
 //! many identical jobs, waits for their answers, reports how long they took, and ends; otherwise it ends with
@@ -33,10 +33,15 @@ fn run() -> Result<ExitCode, String> {
         None => Ok(None),
     };
     let preload = number("preload")?.unwrap_or(0);
+    let defaults = Settings::default();
     let port = u16::try_from(number("port")?.unwrap_or(0)).map_err(|error| format!("--port: {error}"))?;
+    let host = match arguments.get("host") {
+        Some(text) => text.parse().map_err(|error| format!("--host `{text}`: {error}"))?,
+        None => defaults.host,
+    };
     let requests = arguments.get("requests");
     let record = requests.is_some();
-    let platform = Platform::with(Settings { port, record, slots: number("slots")?, ..Settings::default() });
+    let platform = Platform::with(Settings { host, port, record, slots: number("slots")?, ..defaults });
     let worker = arguments.get("worker").map_or("worker-1", String::as_str);
     let mut output = std::io::stdout();
     let mut say = |line: String| writeln!(output, "{line}").and_then(|()| output.flush());
@@ -97,12 +102,12 @@ fn arguments() -> Result<BTreeMap<String, String>, String> {
     let mut found = BTreeMap::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
-        let name = argument
-            .strip_prefix("--")
-            .filter(|name| ["port", "worker", "preload", "input", "slots", "requests"].contains(name));
+        let name = argument.strip_prefix("--").filter(|name| {
+            ["host", "port", "worker", "preload", "input", "slots", "requests"].contains(name)
+        });
         let (Some(name), Some(value)) = (name, arguments.next()) else {
             return Err(format!(
-                "`{argument}` is none of --port, --worker, --slots, --requests, --preload, --input, with a value"
+                "`{argument}` is none of --host, --port, --worker, --slots, --requests, --preload, --input, with a value"
             ));
         };
         found.insert(name.to_owned(), value);

@@ -1,6 +1,6 @@
 //! Listening, reading requests, sending answers; faults of the connection are made here.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -78,8 +78,7 @@ impl std::error::Error for Reset {}
 
 /// Starts the server; it listens when this returns.
 pub(super) fn start(settings: Settings) -> (SocketAddr, Arc<Shared>, oneshot::Sender<()>, JoinHandle<()>) {
-    let listener =
-        std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, settings.port)).expect("the port is free");
+    let listener = std::net::TcpListener::bind((settings.host, settings.port)).expect("the port is free");
     listener.set_nonblocking(true).expect("sockets can be");
     let address = listener.local_addr().expect("it is bound");
     let shared = Arc::new(Shared {

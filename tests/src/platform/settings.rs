@@ -1,11 +1,13 @@
 //! How a platform behaves, and the variables that lead workers and clients to it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// What a test may choose.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Where it listens: loopback, unless clients are in containers.
+    pub host: IpAddr,
     /// The port; 0 for any.
     pub port: u16,
     /// The endpoint that workers serve. Every job goes to it, whatever endpoint a client has made.
@@ -31,6 +33,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            host: Ipv4Addr::LOCALHOST.into(),
             port: 0,
             endpoint: "ep".to_owned(),
             key: "worker-key".to_owned(),
