@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -58,6 +59,8 @@ def test_the_first_call_makes_it_and_the_next_ones_change_nothing(runpod: FakeRu
     template = runpod.changes[0][2]
     assert template["isServerless"]
     assert template["env"]["A"] == "1"
+    python = f"py{sys.version_info[0]}.{sys.version_info[1]}"
+    assert template["imageName"] == f"farcall/worker:{python}-gpu"
 
     assert described().plan().action == "keep"
     assert described().deploy() == described().deploy()
@@ -109,6 +112,8 @@ def test_cpu_endpoints(runpod: FakeRunPod) -> None:
         ["cpu3g", "cpu5c"],
         2,
     )
+    template = next(iter(runpod.things["templates"].values()))
+    assert template["imageName"] == f"farcall/worker:py{sys.version_info[0]}.{sys.version_info[1]}"
     with pytest.raises(ResourceError, match="processors"):
         CpuLiveServerless("cpu", instanceIds=[CpuInstanceType.CPU3G_2_8, CpuInstanceType.CPU3G_4_16])
 

@@ -24,7 +24,7 @@ from ._hardware import CpuInstanceType, DataCenter, GpuGroup, GpuType
 from ._volume import NetworkVolume
 
 # Built from `docker/`; `FARCALL_IMAGE` names another one.
-_IMAGE = "farcall/worker:py{python}"
+_IMAGES = {"CPU": "farcall/worker:py{python}", "GPU": "farcall/worker:py{python}-gpu"}
 _HASH = "FARCALL_CONFIG"
 # What RunPod adds to the names of endpoints with FlashBoot.
 _FLASHBOOT_SUFFIX = " -fb"
@@ -77,7 +77,8 @@ class Serverless(Resource):
         here = f"{sys.version_info[0]}.{sys.version_info[1]}"
         self.name, self._api_key, self._volume = name, api_key, networkVolume
         self._python_version = python_version or here
-        image = imageName or os.environ.get("FARCALL_IMAGE") or _IMAGE.format(python=self._python_version)
+        own = _IMAGES[self._compute].format(python=self._python_version)
+        image = imageName or os.environ.get("FARCALL_IMAGE") or own
         self._env = dict(env or {})
         self._template: dict[str, Any] = {
             "imageName": image,
