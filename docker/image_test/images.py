@@ -36,7 +36,10 @@ def prepare(engine: Engine) -> Images:
         if base != _BASE:
             raise Failed(f"the base `{base}` is not here\nhint: docker pull {base}")
         _make_base(engine)
-    return Images(build(engine, "farcall-test", base, python), base, python)
+    images = Images(build(engine, "farcall-test", base, python), base, python)
+    # Those that were called so before.
+    engine.attempt("image", "prune", "--force", "--filter", "label=farcall.kind")
+    return images
 
 
 def build(engine: Engine, name: str, base: str, python: str, *arguments: str) -> str:

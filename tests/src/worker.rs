@@ -262,7 +262,8 @@ impl Worker {
 
     /// Directories of runners that exist.
     pub fn runner_directories(&self) -> usize {
-        std::fs::read_dir(self.directory.path().join("tmp")).map_or(0, Iterator::count)
+        let entries = std::fs::read_dir(self.directory.path().join("tmp")).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.path().is_dir()).count()
     }
 }
 

@@ -243,6 +243,7 @@ fn help_shows_what_there_is_and_an_example() {
 
     Examples:
       farcall doctor                              check that this machine can run functions
+      farcall doctor --ready                      ask the worker that runs here whether it is ready
       farcall test-handler examples               run every request in a directory
       farcall test-handler request.json --json    run one, with a machine-readable answer
       farcall serve                               be an endpoint: queue, API, page

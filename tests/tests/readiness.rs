@@ -86,3 +86,15 @@ fn a_worker_that_hangs_is_not_ready() {
     assert_eq!((finished.code, &report["ready"]), (1, &json!(false)));
     assert_eq!(report["workers"], json!([{"process": worker.pid(), "state": null, "error": "it hangs"}]));
 }
+
+#[test]
+fn what_killed_workers_leave_behind_goes_with_the_next_one() {
+    let mut worker = Worker::start();
+    let left = worker.directory().join("tmp/farcall-ready-1");
+    drop(std::os::unix::net::UnixListener::bind(&left).unwrap());
+    let touched = std::process::Command::new("touch").args(["-d", "1 hour ago"]).arg(&left).status().unwrap();
+    assert!(touched.success() && left.exists());
+    worker.signal("TERM");
+    worker.await_exit();
+    assert!(!left.exists());
+}

@@ -21,6 +21,9 @@ const PREFIX: &str = "farcall-ready-";
 /// A worker answers from memory: one that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// A socket that nobody listens on for so long was left behind.
+const OLD: Duration = Duration::from_mins(1);
+
 /// Pause after a failed accept, which usually means that descriptors are used up.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -95,6 +98,9 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.task.abort();
         let _ = fs::remove_file(&self.path);
+        for (_, path) in sockets().into_iter().filter(|(_, path)| is_left_behind(path)) {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -125,15 +131,8 @@ pub(crate) struct Asked {
 
 /// Asks all workers that there are. Those of other users do not count, unless this is root.
 pub(crate) fn ask_all() -> Vec<Asked> {
-    let user = rustix::process::geteuid();
-    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
-    let mut workers: Vec<Asked> = entries
-        .filter_map(|entry| {
-            let process = entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
-            let metadata = entry.metadata().ok()?;
-            let is_ours = user.is_root() || metadata.uid() == user.as_raw();
-            (is_ours && metadata.file_type().is_socket()).then(|| (process, entry.path()))
-        })
+    let mut workers: Vec<Asked> = sockets()
+        .into_iter()
         .filter_map(|(process, path)| match ask(&path) {
             // Nobody listens: what is left of one that was killed.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => None,
@@ -142,6 +141,27 @@ pub(crate) fn ask_all() -> Vec<Asked> {
         .collect();
     workers.sort_by_key(|asked| asked.process);
     workers
+}
+
+/// The sockets of this user's workers, of all if this is root, each with its worker's process id.
+fn sockets() -> Vec<(u32, PathBuf)> {
+    let user = rustix::process::geteuid();
+    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    let sockets = entries.filter_map(|entry| {
+        let process = entry.file_name().to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
+        let metadata = entry.metadata().ok()?;
+        let is_ours = user.is_root() || metadata.uid() == user.as_raw();
+        (is_ours && metadata.file_type().is_socket()).then(|| (process, entry.path()))
+    });
+    sockets.collect()
+}
+
+/// Whether the worker that made it was killed. One that has just been made may not be listened on yet.
+fn is_left_behind(path: &Path) -> bool {
+    let age = path.metadata().and_then(|metadata| metadata.modified()).map(|made| made.elapsed());
+    let is_old = matches!(age, Ok(Ok(age)) if age > OLD);
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    is_old && net::UnixStream::connect(path).is_err_and(refused)
 }
 
 fn ask(path: &Path) -> io::Result<State> {
