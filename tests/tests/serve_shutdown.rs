@@ -101,10 +101,12 @@ fn a_worker_told_to_stop_while_it_starts_stops() {
     let slow = "import time\nopen('HERE/starting', 'w').write('x')\ntime.sleep(600)";
     let mut worker = Worker::options().with_startup(slow).start_listening();
     worker.await_file("starting");
-    let waiting = worker.begin(function("f", "def f(): return 1"));
+    // With events: its answer begins when the call is accepted.
+    let waiting = worker.follow(&function("f", "def f(): return 1"));
     assert_eq!(worker.ping().status, 204);
     worker.signal("TERM");
     worker.signal("TERM");
-    assert!(waiting.answer().error.is_some());
+    let answer = waiting.rest().pop().map(|event| event.data);
+    assert!(answer.as_ref().is_some_and(|answer| answer["error"].is_string()), "{answer:?}");
     assert_eq!(worker.await_exit().code(), Some(0));
 }
