@@ -97,18 +97,14 @@ check: .venv image-lint ## Check formatting, lints, types, licences, and that ge
 	.venv/bin/python examples/make.py --check
 
 .PHONY: bench
-bench: build .venv bench/.venv-peers bench/.venv-coglet bench/.venv-fastapi ## Measure speed against other workers; writes bench/RESULTS.md (needs wrk)
-	cargo build --release --package e2e --bin fake-platform
+bench: build .venv .venv-sdk bench/.venv-peers bench/.venv-coglet bench/.venv-fastapi ## Measure speed against other workers; writes bench/RESULTS.md, charts, the README's table
+	cargo build --release --package e2e --bins
 	cargo build --release --manifest-path bench/floors/axum-hello/Cargo.toml --target-dir bench/floors/axum-hello/target
 	.venv/bin/python -m bench.run --farcall $(FARCALL) --python .venv/bin/python \
 		--peers bench/.venv-peers/bin/python --coglet bench/.venv-coglet/bin/python \
-		--fastapi bench/.venv-fastapi/bin/python \
+		--fastapi bench/.venv-fastapi/bin/python --sdk .venv-sdk/bin/python \
 		--axum-hello bench/floors/axum-hello/target/release/axum-hello \
-		--fake-platform $(TARGET)/release/fake-platform $(BENCH)
-
-.PHONY: bench-sdk
-bench-sdk: build .venv-sdk ## Measure what calls cost with the Python SDK
-	FARCALL_EXECUTABLE=$(abspath $(FARCALL)) PYTHONPATH=$(CURDIR)/sdk-py/src .venv-sdk/bin/python bench/sdk.py
+		--fake-platform $(TARGET)/release/fake-platform --load $(TARGET)/release/load $(BENCH)
 
 include docker/images.mk
 

@@ -190,4 +190,5 @@ def local(options: Options) -> Section:
         ),
         rows=rows,
         goals=goals,
+        figures={"runsync, ms": calls, "accepted/s": accepted_rates, "done/s": done_rates},
     )

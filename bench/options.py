@@ -30,6 +30,10 @@ class Options:
     fastapi: Path
     axum_hello: Path
     fake_platform: Path
+    load: Path
+    """The program that plays many clients at once."""
+    sdk: Path
+    """An interpreter that has what the Python package needs, and numpy."""
     runs: int
     calls: int
     """Warm calls of each contender over one connection."""

@@ -39,40 +39,42 @@ print(base64.b64encode(pickle.dumps(result, 5)).decode())
 """
 
 
-def whole_process(options: Options) -> Section:
-    """One request, from starting a program to its end."""
+def one_request(options: Options) -> list[Contender]:
+    """The programs that run one request, Farcall first."""
     argument, answer = as_base64(ARGUMENT), as_base64(ARGUMENT * 2)
     request = {"function_name": "double", "function_code": FUNCTION_CODE, "args": [argument]}
     file = options.directory / "double.json"
     file.write_text(json.dumps(request), encoding="utf-8")
     python = str(options.python)
-    farcall, bare, empty, runpod = time_processes(
-        [
-            Contender(
-                "farcall test-handler",
-                [str(options.farcall), "test-handler", "--json", str(file)],
-                answer,
-                {"FARCALL_PYTHON": python, "FARCALL_CACHE_DIR": str(options.directory / "cache")},
-            ),
-            Contender(
-                "bare python: unpickle, exec, pickle",
-                [python, "-c", BARE_PROGRAM, FUNCTION_CODE, "double", argument],
-                answer,
-            ),
-            Contender("python -c pass", [python, "-c", "pass"], ""),
-            Contender(
-                f"runpod {version(options.peers, 'runpod')}, local test",
-                [
-                    str(options.peers),
-                    str(DIRECTORY / "peers/runpod_handler.py"),
-                    "--test_input",
-                    json.dumps({"input": request}),
-                ],
-                answer,
-            ),
-        ],
-        options,
-    )
+    return [
+        Contender(
+            "farcall test-handler",
+            [str(options.farcall), "test-handler", "--json", str(file)],
+            answer,
+            {"FARCALL_PYTHON": python, "FARCALL_CACHE_DIR": str(options.directory / "cache")},
+        ),
+        Contender(
+            "bare python: unpickle, exec, pickle",
+            [python, "-c", BARE_PROGRAM, FUNCTION_CODE, "double", argument],
+            answer,
+        ),
+        Contender("python -c pass", [python, "-c", "pass"], ""),
+        Contender(
+            f"runpod {version(options.peers, 'runpod')}, local test",
+            [
+                str(options.peers),
+                str(DIRECTORY / "peers/runpod_handler.py"),
+                "--test_input",
+                json.dumps({"input": request}),
+            ],
+            answer,
+        ),
+    ]
+
+
+def whole_process(options: Options) -> Section:
+    """One request, from starting a program to its end."""
+    farcall, bare, empty, runpod = found = time_processes(one_request(options), options)
     return Section(
         title="One request, whole process",
         explanation="""\
@@ -83,14 +85,15 @@ and imports `base64` and `pickle`; the runpod package runs a handler of ours
         rows=[
             ("", "median ms", "p10 - p90 ms", "times farcall"),
             *(
-                (found.name, f"{found.median:.1f}", found.spread(1), ratio(found, farcall))
-                for found in (farcall, bare, empty, runpod)
+                (one.name, f"{one.median:.1f}", one.spread(1), ratio(one, farcall))
+                for one in (farcall, bare, empty, runpod)
             ),
         ],
         goals=[
             Goal("farcall / bare python", farcall.median / bare.median, 1.3),
             Goal("runpod / farcall", runpod.median / farcall.median, 40, at_most=False),
         ],
+        figures={"process, ms": found},
     )
 
 

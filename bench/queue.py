@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.options import DEADLINE_S, DIRECTORY, Options, environment, progress, version
-from bench.report import Goal, Measurement, Section, ratio
-from bench.servers import as_base64
+from bench.report import Figures, Goal, Measurement, Section, table_of
+from bench.servers import as_base64, cpu_ms, pss_mb, tree
 
 CODE = "def add(a, b):\n    return a + b\n"
 
@@ -21,6 +21,9 @@ ROUNDS = 3
 
 # How long an idle worker is given until its long poll is pending.
 SETTLE_S = 1.5
+
+# How long it is watched then.
+WATCHED_S = 2.0
 
 # Checks of the machine are no part of a job; the reference's cost seconds, which would flatter us.
 NO_CHECKS = {
@@ -68,7 +71,7 @@ def platform(
 
 
 @contextlib.contextmanager
-def running(worker: Worker, variables: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def running_worker(worker: Worker, variables: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         worker.command,
         env=environment({**variables, **NO_CHECKS, **worker.environment}),
@@ -83,90 +86,120 @@ def running(worker: Worker, variables: Mapping[str, str]) -> Iterator[subprocess
         process.wait()
 
 
-def serve_jobs(options: Options, worker: Worker, jobs: int) -> tuple[float, float]:
-    """Milliseconds from the worker's start to the last answer, and jobs per second from the first take."""
+@dataclass(frozen=True)
+class Served:
+    """What became of some jobs. Milliseconds from the worker's start."""
+
+    taken_ms: float
+    """Until the platform had handed out the first."""
+    answered_ms: float
+    """Until it had the last answer."""
+    jobs_per_s: float
+    """From the one to the other."""
+
+
+@dataclass(frozen=True)
+class Rested:
+    """What an idle worker costs, and how it ends."""
+
+    stopped_ms: float
+    cpu_ms_per_s: float
+    memory_mb: float
+
+
+def serve_jobs(options: Options, worker: Worker, jobs: int) -> Served:
+    """Starts a worker, and has it do so many jobs."""
     request = {"function_name": "add", "function_code": CODE, "args": [as_base64(1), as_base64(2)]}
     arguments = ["--preload", str(jobs), "--slots", str(worker.slots), "--input", json.dumps(request)]
     with platform(options, arguments) as (fake, variables):
-        began = time.perf_counter()
-        with running(worker, variables):
+        began, began_unix_s = time.perf_counter(), time.time()
+        with running_worker(worker, variables):
             report = json.loads(next(lines(fake)))
             elapsed = time.perf_counter() - began
     if not report["complete"]:
         raise RuntimeError(f"{worker.name} answered {report['jobs']} of {jobs} jobs")
-    return elapsed * 1000, report["jobs_per_s"]
+    taken = report["first_take_unix_s"] - began_unix_s
+    return Served(taken * 1e3, elapsed * 1e3, report["jobs_per_s"])
 
 
-def stop_idle(options: Options, worker: Worker) -> float:
-    """Milliseconds from SIGTERM to the end of a worker whose long poll is pending."""
-    with platform(options, []) as (_, variables), running(worker, variables) as process:
+def rest(options: Options, worker: Worker) -> Rested:
+    """Watches a worker whose long poll is pending, then sends it SIGTERM."""
+    with platform(options, []) as (_, variables), running_worker(worker, variables) as process:
         time.sleep(SETTLE_S)
+        its = tree(process.pid)
+        before = sum(map(cpu_ms, its))
+        time.sleep(WATCHED_S)
+        used = sum(map(cpu_ms, its)) - before
+        memory = sum(map(pss_mb, its))
         process.terminate()
         began = time.perf_counter()
         process.wait(DEADLINE_S)
-        return (time.perf_counter() - began) * 1000
+        return Rested((time.perf_counter() - began) * 1e3, used / WATCHED_S, memory)
 
 
-def queue(options: Options) -> Section:
-    """Start, throughput and stop of queue workers."""
+def queue_workers(options: Options) -> list[Worker]:
+    """All of them, Farcall first."""
     cache = {
         "FARCALL_PYTHON": str(options.python),
         "FARCALL_CACHE_DIR": str(options.directory / "queue-cache"),
     }
     farcall = [str(options.farcall), "serve"]
-    workers = [
+    return [
         Worker("farcall serve", farcall, 3000, cache),
         Worker("farcall serve, concurrency 8", farcall, 3000, cache | {"FARCALL_CONCURRENCY": "8"}, 8),
         Worker(
             f"runpod {version(options.peers, 'runpod')}, exec handler",
             [str(options.peers), str(DIRECTORY / "peers/runpod_handler.py")],
-            5,
+            3,
         ),
     ]
-    first: dict[str, list[float]] = {worker.name: [] for worker in workers}
-    rate: dict[str, list[float]] = {worker.name: [] for worker in workers}
-    stop: dict[str, list[float]] = {worker.name: [] for worker in workers}
+
+
+def measure(options: Options) -> Figures:
+    """Everything of everybody, interleaved."""
+    workers = queue_workers(options)
+    found: dict[str, dict[str, list[float]]] = {}
     for round_ in range(ROUNDS + 1):
         for worker in workers:
             progress(f"queue: round {round_} of {ROUNDS}, {worker.name}")
-            started, _ = serve_jobs(options, worker, 1)
-            _, jobs_per_s = serve_jobs(options, worker, worker.jobs)
-            stopped = stop_idle(options, worker)
+            one, many = serve_jobs(options, worker, 1), serve_jobs(options, worker, worker.jobs)
+            rested = rest(options, worker)
+            figures = {
+                "first take, ms": one.taken_ms,
+                "first answer, ms": one.answered_ms,
+                "jobs/s": many.jobs_per_s,
+                "SIGTERM to exit, ms": rested.stopped_ms,
+                "idle CPU, ms a second": rested.cpu_ms_per_s,
+                "idle PSS, MiB": rested.memory_mb,
+            }
             if round_:  # the first one warms up
-                first[worker.name].append(started)
-                rate[worker.name].append(jobs_per_s)
-                stop[worker.name].append(stopped)
+                for metric, figure in figures.items():
+                    found.setdefault(metric, {}).setdefault(worker.name, []).append(figure)
     progress("")
-    names = [worker.name for worker in workers]
-    rates = {name: Measurement(name, rate[name]) for name in names}
-    ours = rates[names[0]]
-    starts = {name: Measurement(name, first[name]) for name in names}
-    stops = {name: Measurement(name, stop[name]) for name in names}
-    rows = [["", "start to first answer, ms", "jobs/s", "times farcall", "SIGTERM to exit, ms"]]
-    rows += [
-        [
-            name,
-            f"{starts[name].median:.1f}",
-            f"{rates[name].median:.2f}",
-            ratio(rates[name], ours),
-            f"{stops[name].median:.1f}",
-        ]
-        for name in names
-    ]
+    return {
+        metric: [Measurement(name, samples) for name, samples in by_name.items()]
+        for metric, by_name in found.items()
+    }
+
+
+def queue(options: Options) -> Section:
+    """Start, throughput, rest and stop of queue workers."""
+    figures = measure(options)
+    digits = dict.fromkeys(figures, 1) | {"jobs/s": 2, "idle CPU, ms a second": 2}
+    ours, eight = figures["jobs/s"][:2]
     return Section(
         title="RunPod's queue",
-        explanation=(
-            "`add(1, 2)` as jobs of a fake platform on loopback ([fake-platform.rs]"
-            "(../tests/src/bin/fake-platform.rs)), from the worker's start to the first answer, jobs per "
-            f"second from the first take to the last answer, and the end of an idle worker. {ROUNDS} "
-            "interleaved rounds. The reference worker's checks of the machine are off; it sleeps a "
-            "second after a job."
-        ),
-        rows=rows,
+        explanation=f"""`add(1, 2)` as jobs of a fake platform on loopback
+        ([fake-platform.rs](../tests/src/bin/fake-platform.rs)): from the
+worker's start until the platform has handed out a job and until it has its answer, jobs per second from the
+first take to the last answer, an idle worker, and its end. {ROUNDS} interleaved rounds. The reference
+worker's checks of the machine are off; it sleeps a second after a job.""",
+        rows=table_of(figures, digits),
         goals=[
-            Goal("start to first answer, ms", starts[names[0]].median, 40),
+            Goal("start to first answer, ms", figures["first answer, ms"][0].median, 40),
             Goal("jobs/s at concurrency 1", ours.median, 1500, at_most=False, digits=0),
-            Goal("jobs/s at concurrency 8", rates[names[1]].median, ours.median, at_most=False, digits=0),
-            Goal("SIGTERM to exit, ms", stops[names[0]].median, 100),
+            Goal("jobs/s at concurrency 8", eight.median, ours.median, at_most=False, digits=0),
+            Goal("SIGTERM to exit, ms", figures["SIGTERM to exit, ms"][0].median, 100),
         ],
+        figures=figures,
     )

@@ -1,10 +1,11 @@
-"""What was found, as Markdown: sections with a table and the goals beside it."""
+"""What was found: figures by contender, tables and goals, as one document."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,18 @@ class Measurement:
         return statistics.median(self.samples)
 
     def percentile(self, percent: int) -> float:
+        if len(self.samples) == 1:
+            return self.samples[0]
         return statistics.quantiles(self.samples, n=100, method="inclusive")[percent - 1]
 
     def spread(self, digits: int) -> str:
         """The 10th and the 90th percentile."""
         return f"{self.percentile(10):.{digits}f} - {self.percentile(90):.{digits}f}"
+
+    def summary(self) -> dict[str, float]:
+        """What is kept of the samples."""
+        figures = {"median": self.median, **{f"p{part}": self.percentile(part) for part in (10, 90, 99)}}
+        return {name: round(figure, 5) for name, figure in figures.items()} | {"count": len(self.samples)}
 
 
 @dataclass(frozen=True)
@@ -36,10 +44,9 @@ class Goal:
     at_most: bool = True
     digits: int = 2
 
-    def line(self) -> str:
-        met = self.actual <= self.bound if self.at_most else self.actual >= self.bound
-        wanted = f"{'at most' if self.at_most else 'at least'} {self.bound:g}"
-        return f"- {self.text}: {self.actual:.{self.digits}f} (goal: {wanted}; {'met' if met else 'MISSED'})"
+
+# By metric: what each contender came to. A metric that ends in "/s" is the better the larger it is.
+Figures = Mapping[str, Sequence[Measurement]]
 
 
 @dataclass(frozen=True)
@@ -50,20 +57,42 @@ class Section:
     explanation: str
     rows: Sequence[Sequence[str]]
     goals: Sequence[Goal]
+    figures: Figures = field(default_factory=dict)
 
-    def table(self) -> str:
-        """The rows as a Markdown table."""
-        rows = self.rows
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = [" | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-        rule = "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])])
-        head, *body = [f"| {line} |" for line in lines]
-        return "\n".join([head, f"|{rule}|", *body])
-
-    def text(self) -> str:
-        goals = "\n".join(goal.line() for goal in self.goals)
-        return f"## {self.title}\n\n{self.explanation}\n\n{self.table()}\n\n{goals}\n"
+    def document(self) -> dict[str, Any]:
+        """As plain data."""
+        figures = {
+            metric: {found.name: found.summary() for found in measured if found.samples}
+            for metric, measured in self.figures.items()
+        }
+        return {
+            "title": self.title,
+            "explanation": self.explanation,
+            "rows": [list(row) for row in self.rows],
+            "goals": [asdict(goal) for goal in self.goals],
+            "figures": figures,
+        }
 
 
 def ratio(one: Measurement, other: Measurement) -> str:
     return f"{one.median / other.median:.2f}"
+
+
+def measurements(names: Sequence[str], samples: Sequence[Sequence[float]]) -> list[Measurement]:
+    """One for each contender."""
+    return [Measurement(name, own) for name, own in zip(names, samples, strict=True)]
+
+
+def table_of(figures: Figures, digits: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """A table of medians: a row for each contender, a column for each metric of `digits`."""
+    columns = {metric: {found.name: found for found in figures[metric]} for metric in digits}
+    names = dict.fromkeys(name for column in columns.values() for name in column)
+    rows: list[tuple[str, ...]] = [("", *digits)]
+    for name in names:
+        found = [columns[metric].get(name) for metric in digits]
+        cells = [
+            f"{one.median:.{places}f}" if one and one.samples else ""
+            for one, places in zip(found, digits.values(), strict=True)
+        ]
+        rows.append((name, *cells))
+    return rows

@@ -1,8 +1,8 @@
 """`make bench`: Farcall's speed against the floor and against other workers, measured side by side.
 
-Prints a table for each section and writes `bench/RESULTS.md`. The contenders of a section run interleaved, in
-turn, so that whatever else the machine does meets all of them; what counts are the ratios. A new section is
-a function that returns a `Section`, listed in `SECTIONS`.
+Prints a table for each section and writes `bench/results.json`, and from it what shows figures. The
+contenders of a section run interleaved, in turn, so that whatever else the machine does meets all of them;
+what counts are the ratios. A new section is a function that returns a `Section`, listed in `SECTIONS`.
 """
 
 from __future__ import annotations
@@ -13,30 +13,41 @@ import os
 import platform
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from bench.bytecode import bytecode
+from bench.classes import classes
 from bench.dependencies import dependencies
 from bench.extremes import idle, large_and_rough
+from bench.held import held
 from bench.local import local
-from bench.options import DIRECTORY, WARM_UP_RUNS, Options, ask, version
+from bench.options import WARM_UP_RUNS, Options, ask, version
+from bench.package import package
+from bench.payloads import payloads
 from bench.processes import whole_process
 from bench.queue import queue
+from bench.render import page, write
 from bench.report import Section
 from bench.serving import start, throughput, warm
-
-RESULTS = DIRECTORY / "RESULTS.md"
 
 SECTIONS: dict[str, Callable[[Options], Section]] = {
     "process": whole_process,
     "start": start,
+    "bytecode": bytecode,
     "warm": warm,
     "throughput": throughput,
+    "classes": classes,
+    "payloads": payloads,
     "large": large_and_rough,
+    "held": held,
     "idle": idle,
     "queue": queue,
     "dependencies": dependencies,
     "local": local,
+    "package": package,
 }
 
 
@@ -50,8 +61,8 @@ def machine() -> str:
     return f"{cores} cores ({processor}), {memory:.0f} GiB, Linux {platform.release()}"
 
 
-def report(options: Options, sections: Sequence[Section], load: float) -> str:
-    """The page that is written."""
+def facts(options: Options, load: float) -> dict[str, str]:
+    """What was measured, where and how."""
     python = ask(str(options.python), "-c", "import platform; print(platform.python_version())")
     packages = [
         (options.peers, "runpod"),
@@ -61,24 +72,22 @@ def report(options: Options, sections: Sequence[Section], load: float) -> str:
         (options.fastapi, "uvicorn"),
     ]
     versions = [f"{name} {version(interpreter, name)}" for interpreter, name in packages]
-    facts = {
+    return {
         "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
         "machine": f"{machine()}; load when it began: {load:.1f}",
         "versions": f"{ask(str(options.farcall), '--version')}, CPython {python}, {', '.join(versions)}",
         "command": f"`make bench` ({options.runs} runs each, interleaved, after {WARM_UP_RUNS} to warm up)",
     }
-    lines = "\n".join(f"- {name}: {value}" for name, value in facts.items())
-    bodies = "\n".join(section.text() for section in sections)
-    return f"""\
-# Speed
 
-Written by `make bench`. Compare ratios, not milliseconds: they change with the machine.
-`PYTHONDONTWRITEBYTECODE`, `PYTHONUNBUFFERED` and their like are unset for every contender, so that all of
-them run from byte code that the warm-up wrote.
 
-{lines}
-
-{bodies}"""
+def measure(options: Options, wanted: Sequence[str]) -> dict[str, Any]:
+    """Runs sections; says on standard error how long each took."""
+    found = {}
+    for name in wanted:
+        begun = time.monotonic()
+        found[name] = SECTIONS[name](options).document()
+        print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    return found
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -90,8 +99,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--fastapi", type=Path, required=True, help="an interpreter that has FastAPI")
     parser.add_argument("--axum-hello", type=Path, required=True, help="the program of that name")
     parser.add_argument("--fake-platform", type=Path, required=True, help="the program of that name")
-    parser.add_argument("--runs", type=int, default=30, help="runs of each contender (default: 30)")
-    parser.add_argument("--calls", type=int, default=10_000, help="warm calls of each (default: 10000)")
+    parser.add_argument("--load", type=Path, required=True, help="the program of that name")
+    parser.add_argument("--sdk", type=Path, required=True, help="an interpreter that has numpy")
+    parser.add_argument("--runs", type=int, default=16, help="runs of each contender (default: 16)")
+    parser.add_argument("--calls", type=int, default=6_000, help="warm calls of each (default: 6000)")
     parser.add_argument(
         "--only", choices=list(SECTIONS), nargs="+", help="print these sections, write nothing"
     )
@@ -99,7 +110,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Runs every section, prints the report and writes it."""
+    """Runs every section, prints what was found and writes it."""
     given = parse(arguments)
     load = os.getloadavg()[0]
     # Not resolved: an interpreter's path says which virtual environment it belongs to.
@@ -113,15 +124,17 @@ def main(arguments: Sequence[str]) -> None:
             fastapi=here / given.fastapi,
             axum_hello=here / given.axum_hello,
             fake_platform=here / given.fake_platform,
+            load=here / given.load,
+            sdk=here / given.sdk,
             runs=max(given.runs, 2),
             calls=max(given.calls, 100),
             directory=Path(directory),
         )
-        wanted = given.only or list(SECTIONS)
-        text = report(options, [SECTIONS[name](options) for name in wanted], load)
+        sections = measure(options, given.only or list(SECTIONS))
+        document = {"facts": facts(options, load), "sections": sections}
     if not given.only:
-        RESULTS.write_text(text, encoding="utf-8")
-    print(text)
+        write(document)
+    print(page(document))
 
 
 if __name__ == "__main__":

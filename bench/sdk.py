@@ -1,11 +1,11 @@
-"""What a call costs with the Python SDK: `make bench-sdk` prints it.
+"""What a call costs with the Python SDK: milliseconds by what was done, as JSON.
 
-To hold: import 60 ms, first call on a cold machine 250 ms, warm call 2 ms, 100 MB there and back 1 s.
+Run by `bench.package` in an environment of its own.
 """
 
 from __future__ import annotations
 
-import statistics
+import json
 import subprocess
 import sys
 import tempfile
@@ -72,31 +72,26 @@ def of_calls(call: Callable[[], Any], runs: int) -> list[float]:
     return times
 
 
-def show(name: str, seconds: list[float]) -> None:
-    """A line of figures, in milliseconds."""
-    ordered = sorted(seconds)
-    tenth, ninth = ordered[len(ordered) // 10], ordered[len(ordered) * 9 // 10]
-    median = statistics.median(ordered)
-    print(f"{name:36} p10 {tenth * 1e3:9.2f}  p50 {median * 1e3:9.2f}  p90 {ninth * 1e3:9.2f} ms")
-
-
-def main() -> None:
-    """Measures all of it."""
+def measure() -> dict[str, list[float]]:
+    """Milliseconds of everything, by what it is."""
     import numpy as np  # noqa: PLC0415
 
-    show("import", of_programs(IMPORT, COLD_RUNS * 2))
-    show("import and first call, worker started", of_programs(COLD, COLD_RUNS))
+    found = {
+        "import": of_programs(IMPORT, COLD_RUNS * 2),
+        "import and first call, worker started": of_programs(COLD, COLD_RUNS),
+    }
     worker = Local()
     try:
         call, large = remote(worker)(same), remote(worker)(double)
         call.remote(1)
-        show("warm call", of_calls(lambda: call.remote(1), WARM_CALLS))
+        found["warm call"] = of_calls(lambda: call.remote(1), WARM_CALLS)
         array = np.random.default_rng(1).random(LARGE_BYTES // 8)
         large.remote(array[:10])
-        show("100 MB there and back", of_calls(lambda: large.remote(array), LARGE_RUNS))
+        found["100 MB there and back"] = of_calls(lambda: large.remote(array), LARGE_RUNS)
     finally:
         worker.stop()
+    return {name: [seconds * 1e3 for seconds in times] for name, times in found.items()}
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measure()))

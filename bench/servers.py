@@ -81,15 +81,17 @@ class Running:
 
     def tree(self) -> list[int]:
         """Its process and all that descend from it."""
-        parents = {pid: parent(pid) for pid in processes()}
-        found = [self.process.pid]
-        for known in found:
-            found += [pid for pid, its_parent in parents.items() if its_parent == known]
-        return found
+        return tree(self.process.pid)
 
 
-def processes() -> list[int]:
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+def tree(root: int) -> list[int]:
+    """A process and all that descend from it."""
+    everybody = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    parents = {pid: parent(pid) for pid in everybody}
+    found = [root]
+    for known in found:
+        found += [pid for pid, its_parent in parents.items() if its_parent == known]
+    return found
 
 
 def parent(pid: int) -> int:
@@ -145,6 +147,12 @@ def predict(source: str, name: str, arguments: Sequence[object]) -> bytes:
     return post("/predictions", {"input": {"code": source, "name": name, "args": args}})
 
 
+def runsync(source: str, name: str, arguments: Sequence[object]) -> bytes:
+    """The same for our handler behind the runpod package's local API."""
+    args = [as_base64(argument) for argument in arguments]
+    return post("/runsync", {"input": {"function_name": name, "function_code": source, "args": args}})
+
+
 def servers(options: Options) -> list[Server]:
     """All of them, Farcall first."""
     fastapi = str(options.fastapi)
@@ -181,6 +189,19 @@ def servers(options: Options) -> list[Server]:
             "FastAPI stand-in for worker-flash",
             [*uvicorn, "--timeout-keep-alive", "600", "fastapi_worker:app"],
             execute,
+            directory=peers,
+        ),
+        Server(
+            f"runpod {version(options.peers, 'runpod')}, local API",
+            [
+                str(options.peers),
+                "runpod_handler.py",
+                *("--rp_serve_api", "--rp_api_host", "127.0.0.1", "--rp_api_port", "{port}"),
+            ],
+            runsync,
+            ping=get("/openapi.json"),
+            healthy=b"runsync",
+            environment={"UVICORN_LOG_LEVEL": "warning"},
             directory=peers,
         ),
         Server(

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use e2e::platform::{Platform, Settings};
 use serde_json::{Value, json};
@@ -71,26 +71,31 @@ fn run() -> Result<ExitCode, String> {
 /// From the first job handed out to the last answer, as one line of JSON.
 fn measure(platform: &Platform, count: usize, input: &Value) -> Value {
     let ids = platform.submit_many(count, input);
-    let started = platform.wait_for_first(LIMIT).then(Instant::now);
+    let started = platform.wait_for_first(LIMIT).then(|| (Instant::now(), SystemTime::now()));
     let complete = platform.wait_for_all(LIMIT);
-    let seconds = started.map_or(0.0, |started| started.elapsed().as_secs_f64());
+    let seconds = started.map_or(0.0, |(started, _)| started.elapsed().as_secs_f64());
+    let first_take = started.and_then(|(_, time)| time.duration_since(UNIX_EPOCH).ok());
     let done = ids.len() - platform.open_jobs();
     #[expect(clippy::cast_precision_loss, reason = "counts of jobs are small")]
     let rate = if seconds > 0.0 { done as f64 / seconds } else { 0.0 };
     json!({
         "jobs": done, "complete": complete, "seconds": seconds, "jobs_per_s": rate,
         "requeued": platform.requeued(), "violations": platform.violations().len(),
+        "first_take_unix_s": first_take.map(|time| time.as_secs_f64()),
     })
 }
 
 fn write_requests(platform: &Platform, path: &str) -> std::io::Result<()> {
     let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
-    for request in platform.requests() {
+    let requests = platform.requests();
+    let first = requests.first().map(|request| request.at);
+    for request in requests {
         let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
         let headers: BTreeMap<_, _> =
             request.headers.iter().map(|(name, value)| (name.as_str(), text(value.as_bytes()))).collect();
+        let since_first = first.map(|first| request.at.saturating_duration_since(first).as_secs_f64() * 1e3);
         let line = json!({
-            "route": format!("{:?}", request.route), "method": request.method.as_str(),
+            "at_ms": since_first, "route": format!("{:?}", request.route), "method": request.method.as_str(),
             "uri": request.uri.to_string(), "headers": headers, "body": text(&request.body),
         });
         writeln!(file, "{line}")?;
