@@ -12,6 +12,7 @@
 
 pub mod codec;
 pub mod frame;
+mod plain;
 mod request;
 mod response;
 

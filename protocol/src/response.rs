@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::plain::is_plain;
+
 /// Results from this size on are sent from where they are; a smaller one is copied faster than it is looked
 /// after. In bytes.
 const WORTH_A_PIECE: usize = 64 << 10;
@@ -61,7 +63,7 @@ impl FunctionResponse {
     /// The response as JSON, in pieces to be sent one after another: a large result is one of them, not copied.
     pub fn into_json_pieces(mut self) -> Vec<Vec<u8>> {
         let is_large = |length: usize| length >= WORTH_A_PIECE;
-        let result = self.result.take_if(|text| is_large(text.len()) && is_plain(text));
+        let result = self.result.take_if(|text| is_large(text.len()) && is_plain(text.as_bytes()));
         let json = self.json_result.take_if(|json| result.is_none() && is_large(json.get().len()));
         let mut head = self.to_json();
         let (field, value, quote) = match (result, json) {
@@ -88,7 +90,7 @@ impl FunctionResponse {
         json.extend_from_slice(if self.success { b"{\"success\":true" } else { b"{\"success\":false" });
         json.extend_from_slice(b",\"result\":");
         match self.result.as_deref() {
-            Some(result) if is_plain(result) => {
+            Some(result) if is_plain(result.as_bytes()) => {
                 json.push(b'"');
                 json.extend_from_slice(result.as_bytes());
                 json.push(b'"');
@@ -118,16 +120,6 @@ impl FunctionResponse {
 
 fn append(json: &mut Vec<u8>, value: &impl Serialize) {
     serde_json::to_writer(json, value).expect("strings, numbers and checked JSON always serialise");
-}
-
-/// Whether a text needs no escapes in JSON. In blocks without an early end, which the compiler vectorises.
-fn is_plain(text: &str) -> bool {
-    let is_plain = |block: &[u8]| block.iter().fold(true, |plain, byte| plain & needs_no_escape(*byte));
-    text.as_bytes().chunks(256).all(is_plain)
-}
-
-fn needs_no_escape(byte: u8) -> bool {
-    (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'\\'
 }
 
 impl PartialEq for FunctionResponse {

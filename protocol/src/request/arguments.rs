@@ -3,25 +3,36 @@
 use std::fmt;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::ser::{SerializeMap, Serializer};
+use serde::ser::{Error, SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// One encoded argument: a slice of the request's JSON text.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Payload<'a>(#[serde(borrow)] &'a RawValue);
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Payload<'a>(&'a [u8]);
 
 impl<'a> Payload<'a> {
-    /// The JSON text: a quoted base64 string for cloudpickle, any value for JSON.
-    pub fn json(self) -> &'a str {
-        self.0.get()
+    /// A slice of a document that is a value by itself.
+    pub(super) fn new(json: &'a [u8]) -> Self {
+        Self(json)
+    }
+
+    /// The JSON text, which is UTF-8: a quoted base64 string for cloudpickle, any value for JSON.
+    pub fn json(self) -> &'a [u8] {
+        self.0
     }
 }
 
-impl PartialEq for Payload<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.json() == other.json()
+impl Serialize for Payload<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_slice(self.0).map_err(S::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Payload<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|raw| Self(raw.get().as_bytes()))
     }
 }
 
@@ -33,6 +44,14 @@ impl<'a> KeywordArguments<'a> {
     /// Names and values in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Payload<'a>)> {
         self.0.iter().map(|(name, payload)| (name.as_str(), *payload))
+    }
+
+    /// The same, each payload exchanged.
+    pub(super) fn map<'d>(
+        self,
+        mut exchange: impl FnMut(Payload<'a>) -> Payload<'d>,
+    ) -> KeywordArguments<'d> {
+        KeywordArguments(self.0.into_iter().map(|(name, payload)| (name, exchange(payload))).collect())
     }
 }
 

@@ -24,6 +24,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::fstat;
 
 use crate::channel::{Sender, out_of_the_way};
+use crate::python::SYS;
 use attribution::{Attribution, ThreadStart};
 use burst::{Burst, Target};
 use hooks::{AuditHook, FlushHook, ResetHook};
@@ -70,7 +71,7 @@ impl Capture {
         hooks.set_item("before", FlushHook(capture.clone()).into_pyobject(py)?)?;
         hooks.set_item("after_in_child", ResetHook(capture.clone(), sender).into_pyobject(py)?)?;
         py.import("os")?.call_method("register_at_fork", (), Some(&hooks))?;
-        py.import("sys")?.call_method1("addaudithook", (AuditHook(capture.clone()).into_pyobject(py)?,))?;
+        SYS.get(py)?.call_method1("addaudithook", (AuditHook(capture.clone()).into_pyobject(py)?,))?;
         Ok(capture)
     }
 
@@ -87,7 +88,7 @@ impl Capture {
         let options = PyDict::new(py);
         options.set_item("write_through", true)?;
         options.set_item("line_buffering", false)?;
-        let sys = py.import("sys")?;
+        let sys = SYS.get(py)?;
         for stream in Stream::BOTH {
             sys.getattr(stream.name)?.call_method("reconfigure", (), Some(&options))?;
         }
@@ -113,7 +114,7 @@ impl Capture {
 
     /// Hands on what Python has printed.
     pub(crate) fn flush_python(&self, py: Python<'_>) {
-        if let Ok(sys) = py.import("sys") {
+        if let Ok(sys) = SYS.get(py) {
             for stream in Stream::BOTH {
                 // A stream of the user's may be closed or broken: then there is nothing to hand on.
                 let _ = sys.getattr(stream.name).and_then(|stream| stream.call_method0("flush"));
@@ -154,7 +155,7 @@ impl Capture {
             rustix::stdio::dup2_stderr(&*pipe).map_err(io::Error::from)?;
         }
         drop(pipe);
-        let sys = py.import("sys")?;
+        let sys = SYS.get(py)?;
         for stream in Stream::BOTH {
             if !sys.getattr(stream.name).is_ok_and(|stream| is_ours(&stream)) {
                 self.replace(py, stream)?;
@@ -177,7 +178,7 @@ impl Capture {
         let text = wrapper.call((raw,), Some(&options))?;
         text.setattr("mode", "w")?;
         TextWriter::install(&text, self.clone(), stream.descriptor)?;
-        let sys = py.import("sys")?;
+        let sys = SYS.get(py)?;
         sys.setattr(stream.name, &text)?;
         sys.setattr(stream.original, &text)
     }

@@ -91,7 +91,7 @@ fn made_from(source: SourceKey, class_name: &str, request: &FunctionRequest<'_>)
     let mut hash = Sha256::new().chain_update(source).chain_update(class_name);
     let positional = request.constructor_args.iter().map(|payload| ("", *payload));
     for (name, payload) in positional.chain(request.constructor_kwargs.iter()) {
-        for text in [name, payload.json()] {
+        for text in [name.as_bytes(), payload.json()] {
             hash.update(text.len().to_le_bytes());
             hash.update(text);
         }

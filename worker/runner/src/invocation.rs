@@ -18,11 +18,14 @@ use crate::event_loop::EventLoop;
 use crate::failure::{Failure, Style};
 use crate::instances::Instances;
 use crate::payload;
-use crate::python::helpers;
+use crate::python::{Module, helpers};
 use crate::shipped::ShippedFiles;
 use crate::source::{Source, Sources};
 pub(crate) use call::Call;
 use emitter::Emitter;
+
+/// Where the abstract classes of awaitables and generators are.
+static KINDS: Module = Module::new("_collections_abc");
 
 /// Everything of a runner that outlives an invocation.
 #[derive(Debug)]
@@ -183,9 +186,9 @@ impl Executor {
         invoke: &Invoke,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = value.py();
-        let kinds = py.import("_collections_abc")?;
+        let kinds = KINDS.get(py)?;
         let is_asynchronous = value.is_instance(&kinds.getattr("Awaitable")?)?
-            || is_made_by(&kinds, "async_generator", "AsyncGenerator", &value)?;
+            || is_made_by(kinds, "async_generator", "AsyncGenerator", &value)?;
         if is_asynchronous {
             let emit =
                 self.emitter(&call.format, invoke).map(|emitter| emitter.into_function(py)).transpose()?;
@@ -197,7 +200,7 @@ impl Executor {
             let value = self.event_loop.run(&settled, tell)?;
             return Ok(Some(value).filter(|value| !emit.is_some_and(|emit| value.is(&emit))));
         }
-        if !is_made_by(&kinds, "generator", "Generator", &value)? {
+        if !is_made_by(kinds, "generator", "Generator", &value)? {
             return Ok(Some(value));
         }
         let Some(mut emitter) = self.emitter(&call.format, invoke) else {

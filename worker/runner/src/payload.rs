@@ -10,10 +10,10 @@ use memchr::memmem;
 use pyo3::exceptions::{PyException, PyImportError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyTuple};
+use pyo3::types::{IntoPyDict, PyBytes, PyDict, PyString, PyTuple};
 
 use crate::failure::{Failure, message, summary};
-use crate::python::helpers;
+use crate::python::{Module, helpers};
 use crate::source::{register_by_value, without_module_names};
 
 /// Pickle protocol of results: every client's Python (3.8 and later) reads it.
@@ -21,6 +21,9 @@ const PROTOCOL: u8 = 5;
 
 /// What a pickle that holds code objects contains, however it names their type.
 const CODE_TYPE: &[u8] = b"CodeType";
+
+static PICKLE: Module = Module::new("_pickle");
+static IO: Module = Module::new("_io");
 
 /// Decodes positional and keyword arguments. `what` names them in errors: `argument`.
 pub(crate) fn decode<'py>(
@@ -46,13 +49,15 @@ pub(crate) fn decode<'py>(
     Ok((PyTuple::new(py, values).map_err(rejected)?, named))
 }
 
-fn from_json<'py>(py: Python<'py>, json: &str, name: &str) -> Result<Bound<'py, PyAny>, Failure> {
+fn from_json<'py>(py: Python<'py>, json: &[u8], name: &str) -> Result<Bound<'py, PyAny>, Failure> {
     // Python's own parser: integers of any size, floats to the last bit, and lone surrogates are its.
-    let loads = || py.import("json")?.call_method1("loads", (json,));
+    // As text: from bytes, it would guess their encoding.
+    let text = || PyString::from_bytes(py, json);
+    let loads = || py.import("json")?.call_method1("loads", (text()?,));
     loads().map_err(|error| Failure::rejected(format!("{name} is not valid JSON: {}", message(py, &error))))
 }
 
-fn from_pickle<'py>(py: Python<'py>, json: &str, name: &str) -> Result<Bound<'py, PyAny>, Failure> {
+fn from_pickle<'py>(py: Python<'py>, json: &[u8], name: &str) -> Result<Bound<'py, PyAny>, Failure> {
     let hint = "hint: with serialization_format \"cloudpickle\", arguments are base64 of a cloudpickle each";
     let Some(data) = decode_base64(py, json) else {
         return Err(Failure::rejected(format!("{name} is not a base64 string\n{hint}")));
@@ -60,7 +65,7 @@ fn from_pickle<'py>(py: Python<'py>, json: &str, name: &str) -> Result<Bound<'py
     let loaded = if memmem::find(data.as_bytes(), CODE_TYPE).is_some() {
         helpers(py).and_then(|helpers| helpers.call_method1("load_checked", (&data,)))
     } else {
-        py.import("_pickle").and_then(|pickle| pickle.call_method1("loads", (&data,)))
+        PICKLE.get(py).and_then(|pickle| pickle.call_method1("loads", (&data,)))
     };
     loaded.map_err(|error| {
         let hint = unpickling_hint(py, &error);
@@ -90,11 +95,11 @@ fn unpickling_hint(py: Python<'_>, error: &PyErr) -> String {
 
 /// Decodes a JSON string of base64 straight into a Python `bytes`. Line breaks are tolerated: `base64` of
 /// coreutils writes them.
-fn decode_base64<'py>(py: Python<'py>, json: &str) -> Option<Bound<'py, PyBytes>> {
+fn decode_base64<'py>(py: Python<'py>, json: &[u8]) -> Option<Bound<'py, PyBytes>> {
     // As it stands: base64 has no character that JSON escapes, and what has one is no base64.
-    let quoted = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'))?;
-    decode_plain(py, quoted.as_bytes()).or_else(|| {
-        let text = serde_json::from_str::<String>(json).ok()?;
+    let quoted = json.strip_prefix(b"\"").and_then(|json| json.strip_suffix(b"\""))?;
+    decode_plain(py, quoted).or_else(|| {
+        let text = serde_json::from_slice::<String>(json).ok()?;
         let compact = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<_>>();
         decode_plain(py, &compact)
     })
@@ -198,12 +203,12 @@ fn plain_pickle<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = value.py();
     let class = PLAIN_PICKLER.get_or_try_init(py, || {
         // C's pickler asks `reducer_override` about everything but exact builtin types.
-        let base = py.import("_pickle")?.getattr("Pickler")?;
+        let base = PICKLE.get(py)?.getattr("Pickler")?;
         let members = [("reducer_override", wrap_pyfunction!(refuse, py)?)].into_py_dict(py)?;
         let class = py.get_type::<pyo3::types::PyType>().call1(("PlainPickler", (base,), members))?;
         Ok::<_, PyErr>(class.unbind())
     })?;
-    let buffer = py.import("_io")?.call_method0("BytesIO")?;
+    let buffer = IO.get(py)?.call_method0("BytesIO")?;
     class.bind(py).call1((&buffer, PROTOCOL))?.call_method1("dump", (value,))?;
     buffer.call_method0("getvalue")
 }

@@ -9,6 +9,28 @@ pub(crate) const HELPERS_FILE: &str = "<farcall helpers>";
 
 static HELPERS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
+/// A module that every call needs. Importing it each time would ask `sys.modules` through `__import__`, a
+/// microsecond each, and be at the mercy of user code that takes it out.
+pub(crate) struct Module {
+    name: &'static str,
+    module: PyOnceLock<Py<PyModule>>,
+}
+
+/// The module `sys`.
+pub(crate) static SYS: Module = Module::new("sys");
+
+impl Module {
+    pub(crate) const fn new(name: &'static str) -> Self {
+        Self { name, module: PyOnceLock::new() }
+    }
+
+    /// The module, imported when it is first asked for.
+    pub(crate) fn get<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyModule>> {
+        let module = self.module.get_or_try_init(py, || py.import(self.name).map(Bound::unbind))?;
+        Ok(module.bind(py))
+    }
+}
+
 /// The module in `helpers.py`.
 pub(crate) fn helpers(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
     let module = HELPERS.get_or_try_init(py, || {

@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::disk;
+use crate::python::SYS;
 use crate::source::SourceKey;
 
 /// Modules by name, taken out of `sys.modules`.
@@ -60,7 +61,7 @@ impl ShippedFiles {
         if self.active.as_ref().map_or([0; 32], |active| active.key) == key {
             return Ok(key);
         }
-        let sys = py.import("sys")?;
+        let sys = SYS.get(py)?;
         let (path, modules) = (sys.getattr("path")?, sys.getattr("modules")?);
         let modules = modules.cast_into::<PyDict>()?;
         if let Some(active) = self.active.take() {

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::disk;
 use crate::kept::Kept;
+use crate::python::SYS;
 
 /// Namespaces kept. A notebook that edits and calls makes a new one each time.
 const KEPT_NAMESPACES: usize = 128;
@@ -61,7 +62,7 @@ impl Sources {
         fresh: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
         let key = source.key();
-        let modules = py.import("sys")?.getattr("modules")?;
+        let modules = SYS.get(py)?.getattr("modules")?;
         if !fresh && let Some(module) = self.loaded.get(&key) {
             modules.set_item(CURRENT_MODULE, &*module)?;
             return Ok(module.bind(py).dict());
@@ -103,7 +104,7 @@ impl Sources {
             Some(&[("dont_inherit", true)].into_py_dict(py)?),
         )?;
         self.make_importable_for_spawned(py, &name, &path)?;
-        let modules = py.import("sys")?.getattr("modules")?;
+        let modules = SYS.get(py)?.getattr("modules")?;
         modules.set_item(&name, &module)?;
         if let Err(error) = builtins.call_method1("exec", (code, module.dict())) {
             modules.call_method1("pop", (&name, py.None()))?;
@@ -122,7 +123,7 @@ impl Sources {
              exec(compile(source.read(), __file__, \"exec\"))\n"
         );
         disk::write(&self.directory.join(name).with_extension("py"), execute)?;
-        let search_path = py.import("sys")?.getattr("path")?;
+        let search_path = SYS.get(py)?.getattr("path")?;
         if !search_path.contains(&directory)? {
             search_path.call_method1("append", (directory,))?;
         }
