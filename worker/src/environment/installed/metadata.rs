@@ -56,6 +56,10 @@ impl Metadata {
         let mut metadata = Self::default();
         let mut lines = headers.lines().peekable();
         while let Some(line) = lines.next() {
+            // Most lines are classifiers, or summaries and licences that go on.
+            if !line.starts_with(['N', 'n', 'V', 'v', 'R', 'r']) {
+                continue;
+            }
             let Some((name, value)) = line.split_once(':') else { continue };
             let Some(field) = FIELDS.iter().position(|field| field.eq_ignore_ascii_case(name)) else {
                 continue;
@@ -87,10 +91,14 @@ impl Required {
     /// True only if its marker is a plain conjunction that contains `extra == "name"`.
     pub(super) fn is_for_other_extras(&self, extras: &[ExtraName]) -> bool {
         let Some((requirement, marker)) = self.text.split_once(';') else { return false };
+        if !marker.contains("extra") {
+            return false;
+        }
         let quote = if marker.contains('"') { '"' } else { '\'' };
         // A URL may contain `;`, and a string of one kind of quotes the other.
         let is_odd = requirement.contains('@') || (marker.contains('"') && marker.contains('\''));
-        let is_plain = !is_odd && !words(marker).any(|word| word == "or");
+        let has_or = marker.contains("or") && words(marker).any(|word| word == "or");
+        let is_plain = !is_odd && !has_or;
         let other = |term: &str| {
             let term = term.trim_matches([' ', '(', ')']).strip_prefix("extra")?.trim_start();
             let name = term.strip_prefix("==")?.trim().strip_prefix(quote)?.strip_suffix(quote)?;
