@@ -106,6 +106,26 @@ bench: build .venv .venv-sdk bench/.venv-peers bench/.venv-coglet bench/.venv-fa
 		--axum-hello bench/floors/axum-hello/target/release/axum-hello \
 		--fake-platform $(TARGET)/release/fake-platform --load $(TARGET)/release/load $(BENCH)
 
+.PHONY: bench-growth
+bench-growth: build .venv ## Measure how cost grows: environments, instances, queue, output, payloads, runners; writes bench/GROWTH.md
+	cargo build --release --package e2e --bins
+	.venv/bin/python -m bench.growth --farcall $(FARCALL) --python .venv/bin/python --load $(TARGET)/release/load $(BENCH)
+
+.PHONY: bench-micro
+bench-micro: ## Time the hot paths one by one
+	cargo bench --package micro --bench paths -- $(BENCH)
+
+.PHONY: bench-instructions
+bench-instructions: build .venv ## Count the instructions of the hot paths (needs valgrind); fails if any got longer
+	cargo build --release --package micro
+	.venv/bin/python -m bench.instructions --micro $(TARGET)/release/micro --farcall $(FARCALL) \
+		--python .venv/bin/python $(BENCH)
+
+.PHONY: profile
+profile: build .venv ## Draw where the time of warm calls goes: a flame graph (needs perf), bench/out/profile.svg
+	cargo build --release --package e2e --bins
+	.venv/bin/python -m bench.profile --farcall $(FARCALL) --python .venv/bin/python --load $(TARGET)/release/load $(BENCH)
+
 include docker/images.mk
 
 .PHONY: clean

@@ -14,8 +14,8 @@ from bench.connection import Connection, post
 from bench.extremes import check
 from bench.options import DEADLINE_S, Options, environment, progress
 from bench.report import Goal, Measurement, Section
-from bench.servers import Running, Server, as_base64, servers
-from bench.serving import ADD
+from bench.servers import Running, as_base64, farcall
+from bench.serving import ADD, with_settings
 
 # Rounds of warm calls, and calls of each kind in one: alternating, so that a disturbance meets all.
 ROUNDS = 20
@@ -158,11 +158,8 @@ def request(source: str, name: str, arguments: Sequence[object], wanted: Sequenc
 
 @contextmanager
 def worker(options: Options, settings: dict[str, str]) -> Iterator[Running]:
-    farcall = servers(options)[0]
-    server = Server(
-        farcall.name, farcall.command, farcall.request, environment={**farcall.environment, **settings}
-    )
-    running = Running(server)
+    ours = farcall(options)
+    running = Running(with_settings(ours, ours.name, settings))
     try:
         running.wait_healthy()
         yield running

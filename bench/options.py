@@ -18,27 +18,31 @@ WARM_UP_RUNS = 2
 DEADLINE_S = 60
 
 
+# A program that was not given: whoever starts it says so.
+MISSING = Path("/nonexistent")
+
+
 @dataclass(frozen=True)
 class Options:
-    """What is measured with what. Paths are absolute."""
+    """What is measured with what. Paths are absolute; those that a program does not need may be missing."""
 
     farcall: Path
     python: Path
-    peers: Path
-    """An interpreter that has the runpod package."""
-    coglet: Path
-    fastapi: Path
-    axum_hello: Path
-    fake_platform: Path
     load: Path
     """The program that plays many clients at once."""
-    sdk: Path
-    """An interpreter that has what the Python package needs, and numpy."""
-    runs: int
-    calls: int
-    """Warm calls of each contender over one connection."""
     directory: Path
     """A scratch directory for request files and caches, gone afterwards."""
+    peers: Path = MISSING
+    """An interpreter that has the runpod package."""
+    coglet: Path = MISSING
+    fastapi: Path = MISSING
+    axum_hello: Path = MISSING
+    fake_platform: Path = MISSING
+    sdk: Path = MISSING
+    """An interpreter that has what the Python package needs, and numpy."""
+    runs: int = 2
+    calls: int = 100
+    """Warm calls of each contender over one connection."""
 
 
 def environment(additions: Mapping[str, str]) -> dict[str, str]:

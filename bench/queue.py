@@ -189,11 +189,11 @@ def queue(options: Options) -> Section:
     ours, eight = figures["jobs/s"][:2]
     return Section(
         title="RunPod's queue",
-        explanation=f"""`add(1, 2)` as jobs of a fake platform on loopback
-        ([fake-platform.rs](../tests/src/bin/fake-platform.rs)): from the
-worker's start until the platform has handed out a job and until it has its answer, jobs per second from the
-first take to the last answer, an idle worker, and its end. {ROUNDS} interleaved rounds. The reference
-worker's checks of the machine are off; it sleeps a second after a job.""",
+        explanation=f"""\
+`add(1, 2)` as jobs of a fake platform on loopback ([fake-platform.rs](../tests/src/bin/fake-platform.rs)):
+from the worker's start until the platform has handed out a job and until it has its answer, jobs per second
+from the first take to the last answer, an idle worker, and its end. {ROUNDS} interleaved rounds. The
+reference worker's checks of the machine are off; it sleeps a second after a job.""",
         rows=table_of(figures, digits),
         goals=[
             Goal("start to first answer, ms", figures["first answer, ms"][0].median, 40),

@@ -8,9 +8,7 @@ what counts are the ratios. A new section is a function that returns a `Section`
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -22,9 +20,10 @@ from bench.bytecode import bytecode
 from bench.classes import classes
 from bench.dependencies import dependencies
 from bench.extremes import idle, large_and_rough
+from bench.facts import facts
 from bench.held import held
 from bench.local import local
-from bench.options import WARM_UP_RUNS, Options, ask, version
+from bench.options import WARM_UP_RUNS, Options
 from bench.package import package
 from bench.payloads import payloads
 from bench.processes import whole_process
@@ -51,35 +50,6 @@ SECTIONS: dict[str, Callable[[Options], Section]] = {
 }
 
 
-def machine() -> str:
-    """Cores, memory and kernel; nothing that tells one machine from its twin."""
-    information = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    models = [line.partition(":")[2].strip() for line in information if line.startswith("model name")]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cores = len(os.sched_getaffinity(0))
-    processor = models[0] if models else platform.machine()
-    return f"{cores} cores ({processor}), {memory:.0f} GiB, Linux {platform.release()}"
-
-
-def facts(options: Options, load: float) -> dict[str, str]:
-    """What was measured, where and how."""
-    python = ask(str(options.python), "-c", "import platform; print(platform.python_version())")
-    packages = [
-        (options.peers, "runpod"),
-        (options.python, "cloudpickle"),
-        (options.coglet, "coglet"),
-        (options.fastapi, "fastapi"),
-        (options.fastapi, "uvicorn"),
-    ]
-    versions = [f"{name} {version(interpreter, name)}" for interpreter, name in packages]
-    return {
-        "date": datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat(),
-        "machine": f"{machine()}; load when it began: {load:.1f}",
-        "versions": f"{ask(str(options.farcall), '--version')}, CPython {python}, {', '.join(versions)}",
-        "command": f"`make bench` ({options.runs} runs each, interleaved, after {WARM_UP_RUNS} to warm up)",
-    }
-
-
 def measure(options: Options, wanted: Sequence[str]) -> dict[str, Any]:
     """Runs sections; says on standard error how long each took."""
     found = {}
@@ -88,6 +58,17 @@ def measure(options: Options, wanted: Sequence[str]) -> dict[str, Any]:
         found[name] = SECTIONS[name](options).document()
         print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
     return found
+
+
+def peers(options: Options) -> list[tuple[Path, str]]:
+    """Interpreters, and what is measured of theirs."""
+    return [
+        (options.peers, "runpod"),
+        (options.python, "cloudpickle"),
+        (options.coglet, "coglet"),
+        (options.fastapi, "fastapi"),
+        (options.fastapi, "uvicorn"),
+    ]
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -131,7 +112,9 @@ def main(arguments: Sequence[str]) -> None:
             directory=Path(directory),
         )
         sections = measure(options, given.only or list(SECTIONS))
-        document = {"facts": facts(options, load), "sections": sections}
+        command = f"`make bench` ({options.runs} runs each, interleaved, after {WARM_UP_RUNS} to warm up)"
+        said = facts(options, command, load, peers(options))
+        document = {"facts": said, "sections": sections}
     if not given.only:
         write(document)
     print(page(document))

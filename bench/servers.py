@@ -108,16 +108,19 @@ def stat(pid: int) -> list[str]:
 
 
 def pss_mb(pid: int) -> float:
-    """Its share of memory in MiB: pages that several processes map count in part."""
-    found = re.search(r"^Pss: +(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text("utf-8"), re.MULTILINE)
-    return int(found[1]) / 1024 if found else 0.0
+    """Its share of memory in MiB: pages that several processes map count in part. None if it is gone."""
+    with contextlib.suppress(OSError):
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text("utf-8")
+        found = re.search(r"^Pss: +(\d+) kB", text, re.MULTILINE)
+        return int(found[1]) / 1024 if found else 0.0
+    return 0.0
 
 
 def cpu_ms(pid: int) -> float:
     """User and system time used so far, to the nanosecond: /proc/PID/stat counts ticks of 10 ms."""
     total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # one that ends
+        for task in Path(f"/proc/{pid}/task").iterdir():
             total += int((task / "schedstat").read_text("utf-8").split()[0])
     return total / 1e6
 
@@ -153,24 +156,28 @@ def runsync(source: str, name: str, arguments: Sequence[object]) -> bytes:
     return post("/runsync", {"input": {"function_name": name, "function_code": source, "args": args}})
 
 
+def farcall(options: Options) -> Server:
+    return Server(
+        "farcall serve",
+        [str(options.farcall), "serve", "--mode", "http"],
+        execute,
+        environment={
+            "HOST": "127.0.0.1",
+            "FARCALL_PYTHON": str(options.python),
+            "FARCALL_CACHE_DIR": str(options.directory / "cache"),
+        },
+        # Not here: code that is run could import what is beside this file.
+        directory=options.directory,
+    )
+
+
 def servers(options: Options) -> list[Server]:
     """All of them, Farcall first."""
     fastapi = str(options.fastapi)
     uvicorn = [fastapi, "-m", "uvicorn", "--port", "{port}", "--no-access-log", "--log-level", "warning"]
     peers = DIRECTORY / "peers"
     return [
-        Server(
-            "farcall serve",
-            [str(options.farcall), "serve", "--mode", "http"],
-            execute,
-            environment={
-                "HOST": "127.0.0.1",
-                "FARCALL_PYTHON": str(options.python),
-                "FARCALL_CACHE_DIR": str(options.directory / "cache"),
-            },
-            # Not here: code that is run could import what is beside this file.
-            directory=options.directory,
-        ),
+        farcall(options),
         Server(
             f"coglet {version(options.coglet, 'coglet')}",
             [str(options.coglet), "-m", "cog.server.http", "--host", "127.0.0.1"],

@@ -42,7 +42,8 @@ pub(crate) use gpus::count_gpus;
 use gpus::{Gpus, OwnGpus};
 pub use invoke::Assignment;
 use limits::Limits;
-pub(crate) use output::OutputBuffer;
+#[doc(hidden)] // for `bench/micro`
+pub use output::OutputBuffer;
 use output::{CallOutput, OutputPipe};
 pub use report::{Death, Ending, Interruption, Report};
 

@@ -12,7 +12,7 @@ use tracing::debug;
 
 use super::{Event, Follower};
 use crate::output_log::OutputLog;
-pub(crate) use buffer::OutputBuffer;
+pub use buffer::OutputBuffer;
 
 /// Capacity asked for: fewer switches between a chatty runner and the supervisor. Unprivileged users get up
 /// to 1 MiB; where it is refused, the default of 64 KiB works as well.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 /// The beginning and the end of what was printed; the middle is counted and dropped.
 #[derive(Debug)]
-pub(crate) struct OutputBuffer {
+pub struct OutputBuffer {
     head: Vec<u8>,
     tail: VecDeque<u8>,
     half: usize,
@@ -13,11 +13,12 @@ pub(crate) struct OutputBuffer {
 
 impl OutputBuffer {
     /// A buffer that keeps `limit` bytes.
-    pub(crate) fn new(limit: usize) -> Self {
+    pub fn new(limit: usize) -> Self {
         Self { head: Vec::new(), tail: VecDeque::new(), half: limit / 2, dropped: 0 }
     }
 
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    /// Takes a piece.
+    pub fn push(&mut self, bytes: &[u8]) {
         let (to_head, to_tail) = bytes.split_at(bytes.len().min(self.half.saturating_sub(self.head.len())));
         self.head.extend_from_slice(to_head);
         let kept = &to_tail[to_tail.len().saturating_sub(self.half)..];
@@ -29,7 +30,7 @@ impl OutputBuffer {
     }
 
     /// The text, with bytes that are no UTF-8 replaced and a line where something was left out.
-    pub(crate) fn into_text(self) -> String {
+    pub fn into_text(self) -> String {
         let mut bytes = self.head;
         let whole_tail = Vec::from(self.tail);
         if self.dropped == 0 {
