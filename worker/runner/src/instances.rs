@@ -11,7 +11,10 @@ use sha2::{Digest, Sha256};
 use crate::failure::{Failure, Style};
 use crate::kept::Kept;
 use crate::payload::decode;
+use crate::python::Module;
 use crate::source::SourceKey;
+
+static TIME: Module = Module::new("time");
 
 /// The instances of this runner.
 #[derive(Debug)]
@@ -101,7 +104,7 @@ fn made_from(source: SourceKey, class_name: &str, request: &FunctionRequest<'_>)
 
 /// Local time, ISO 8601 with microseconds and without zone, as `datetime.now().isoformat()` writes it.
 fn now(py: Python<'_>) -> PyResult<String> {
-    let time = py.import("time")?;
+    let time = TIME.get(py)?;
     let nanoseconds: u64 = time.call_method0("time_ns")?.extract()?;
     let local = time.call_method1("localtime", (nanoseconds / 1_000_000_000,))?;
     let seconds: String = time.call_method1("strftime", ("%Y-%m-%dT%H:%M:%S", local))?.extract()?;
