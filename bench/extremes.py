@@ -9,7 +9,7 @@ from collections.abc import Callable
 from bench.connection import Answer, Connection, poll
 from bench.options import Options, progress
 from bench.report import Goal, Measurement, Section, table_of
-from bench.servers import Running, Server, cpu_ms, pss_mb, servers
+from bench.servers import Running, Server, cpu_used, pss_mb, servers
 from bench.serving import ADD, CLIENTS, SUM, all_running, load
 
 ECHO = "def echo(value):\n    return value\n"
@@ -155,9 +155,7 @@ def at_rest_and_at_work(options: Options, server: Server) -> dict[str, float]:
     with all_running([server]) as [running]:
         time.sleep(SETTLING_S)
         tree = running.tree()
-        before = sum(map(cpu_ms, tree))
-        time.sleep(WATCHED_S)
-        used = sum(map(cpu_ms, tree)) - before
+        used = cpu_used(tree, WATCHED_S)
         memory = [pss_mb(pid) for pid in tree]
         figures = {
             "processes": float(len(tree)),

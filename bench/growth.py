@@ -80,7 +80,8 @@ QUANTITIES = {
         "bytes of the argument, or of the result",
         payload,
         "Bytes as the argument of a function that returns their number, and as the result of one that makes "
-        "them.",
+        "them. Blocks of memory over 32 MiB are not kept between calls, for a worker to stay small: page "
+        "faults make the last step a larger one.",
     ),
     "runners": Quantity(
         "By number of runners",

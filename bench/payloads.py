@@ -30,15 +30,18 @@ def payloads(options: Options) -> Section:
     times: dict[tuple[str, str], list[float]] = {}
     with all_running(contenders) as running:
         for label, (count, runs) in SIZES.items():
-            for one in running:
-                requests = {
-                    f"{label} in, ms": one.server.request(IN, "size", [bytes(range(250)) * (count // 250)]),
-                    f"{label} out, ms": one.server.request(OUT, "make", [count]),
-                }
-                for metric, request in requests.items():
-                    progress(f"payloads: {one.server.name}, {metric}")
-                    spent = [exchange(one, request) for _ in range(runs + 1)]
-                    times[metric, one.server.name] = spent[1:]
+            data = bytes(range(250)) * (count // 250)
+            for metric, source, name, argument in (
+                (f"{label} in, ms", IN, "size", data),
+                (f"{label} out, ms", OUT, "make", count),
+            ):
+                progress(f"payloads: {metric}")
+                requests = [one.server.request(source, name, [argument]) for one in running]
+                for run in range(-1, runs):
+                    for one, request in zip(running, requests, strict=True):
+                        elapsed_ms = exchange(one, request)
+                        if run >= 0:
+                            times.setdefault((metric, one.server.name), []).append(elapsed_ms)
     progress("")
     metrics = list(dict.fromkeys(metric for metric, _ in times))
     names = [server.name for server in contenders]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from bench.options import DEADLINE_S, DIRECTORY, Options, environment, progress, version
 from bench.report import Figures, Goal, Measurement, Section, table_of
-from bench.servers import as_base64, cpu_ms, pss_mb, tree
+from bench.servers import as_base64, cpu_used, pss_mb, tree
 
 CODE = "def add(a, b):\n    return a + b\n"
 
@@ -127,9 +127,7 @@ def rest(options: Options, worker: Worker) -> Rested:
     with platform(options, []) as (_, variables), running_worker(worker, variables) as process:
         time.sleep(SETTLE_S)
         its = tree(process.pid)
-        before = sum(map(cpu_ms, its))
-        time.sleep(WATCHED_S)
-        used = sum(map(cpu_ms, its)) - before
+        used = cpu_used(its, WATCHED_S)
         memory = sum(map(pss_mb, its))
         process.terminate()
         began = time.perf_counter()

@@ -125,6 +125,13 @@ def cpu_ms(pid: int) -> float:
     return total / 1e6
 
 
+def cpu_used(processes: Sequence[int], seconds: float) -> float:
+    """Milliseconds of CPU time that these use in so many seconds from now on; one that ends is left out."""
+    before = {pid: cpu_ms(pid) for pid in processes}
+    time.sleep(seconds)
+    return sum(max(cpu_ms(pid) - used, 0.0) for pid, used in before.items())
+
+
 def free_port() -> int:
     """A port that was not used before: connections that linger would keep some servers from taking it."""
     for port in PORTS:
