@@ -20,7 +20,14 @@ const CHUNK: usize = 64 << 10;
 const KEPT: usize = 8 << 20;
 
 pub(crate) fn codec_head() -> Case {
-    let invoke = Invoke { id: 7, fresh: false, max_result_bytes: 1 << 29, stream: false, settle: false };
+    let invoke = Invoke {
+        id: 7,
+        fresh: false,
+        max_result_bytes: 1 << 29,
+        stream: false,
+        settle: false,
+        modules: None,
+    };
     let message = ToRunner::Invoke(invoke);
     Case::new("codec_head", move || {
         let head = encode_head(black_box(&message), 512).expect("it is short");
