@@ -44,6 +44,25 @@ ROWS = [
     ("RunPod's queue, start to first answer, ms", "queue", "first answer, ms", 1),
     ("RunPod's queue, jobs/s at concurrency 1", "queue", "jobs/s", 2),
     ("one request from the command line, ms", "process", "process, ms", 1),
+    ("local endpoint on disk, `runsync` p50, ms", "local", "runsync, ms", 2),
+    ("local endpoint on disk, jobs/s by `run`", "local", "done/s", 0),
+]
+
+# The second table's rows: what, and how the names of the figures begin for Farcall, uv and pip.
+PACKAGE_ROWS = [
+    (
+        "what is there already",
+        "warm call, `cloudpickle`",
+        "`uv pip install` of what",
+        "`pip install` of what",
+    ),
+    (
+        "a new small package",
+        "first call of a new worker, a new",
+        "`uv pip install --target`",
+        "`pip install --t",
+    ),
+    ("a known environment, first call of a new worker", "first call of a new worker, environment", "", ""),
 ]
 
 # What takes longer did not happen: a crash that nothing came after. Milliseconds.
@@ -159,7 +178,32 @@ def readme_table(document: Document) -> str:
             cells.append("" if found is None else figure(found["median"], digits, NEVER.get(metric)))
         rows.append([text, *cells])
     facts = document["facts"]
-    return f"{table(rows)}\n\nMedians of {facts['date']} on {facts['machine']}; {facts['versions']}."
+    return (
+        f"{table(rows)}\n\n{packages_table(document)}\n\n{from_python(document)}\n\n"
+        f"Medians of {facts['date']} on {facts['machine']}; {facts['versions']}."
+    )
+
+
+def packages_table(document: Document) -> str:
+    """What dependencies cost, beside the tools: milliseconds of a whole call, and of a whole process."""
+    by_name = document["sections"]["dependencies"]["figures"]["time, ms"]
+    rows = [["packages, ms", "farcall: the whole call", "uv", "pip"]]
+    for text, *beginnings in PACKAGE_ROWS:
+        found = [
+            next((it["median"] for name, it in by_name.items() if start and name.startswith(start)), None)
+            for start in beginnings
+        ]
+        rows.append([text, *("" if one is None else f"{one:.{1 if one >= 1 else 2}f}" for one in found)])
+    return table(rows)
+
+
+def from_python(document: Document) -> str:
+    """A sentence about the Python package."""
+    found = document["sections"]["package"]["figures"]["time, ms"]
+    said = ", ".join(
+        f"{name} {it['median']:.{1 if it['median'] < 10 else 0}f} ms" for name, it in found.items()
+    )
+    return f"With the Python package: {said} (an array of numpy's)."
 
 
 def figure(value: float, digits: int, never: float | None) -> str:
