@@ -26,7 +26,7 @@ mod plan;
 pub mod requirement;
 pub mod store;
 pub mod system;
-mod uv;
+pub mod uv;
 pub mod volume;
 
 use std::path::PathBuf;

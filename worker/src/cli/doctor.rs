@@ -13,6 +13,7 @@ use super::case::plain_result;
 use super::ready;
 use super::terminal::{Terminal, Tone, indent};
 use crate::config::Config;
+use crate::environment;
 use crate::fitness::check_fitness;
 use crate::interpreter::{Interpreter, on_path};
 use crate::job::{Job, with_causes};
@@ -75,17 +76,18 @@ pub(super) async fn run(
     if options.ready {
         return ready::run(options.json, *terminal);
     }
-    let mut checks = Vec::new();
+    let (mut checks, mut executable) = (Vec::new(), None);
     match Interpreter::find(config).await {
         Err(error) => checks.push(Check::failed("interpreter", with_causes(&error))),
         Ok(interpreter) => {
-            let executable = interpreter.executable.display();
-            checks.push(Check::ok("interpreter", format!("CPython {} at {executable}", interpreter.version)));
+            executable = Some(interpreter.executable.clone());
+            let found = format!("CPython {} at {}", interpreter.version, interpreter.executable.display());
+            checks.push(Check::ok("interpreter", found));
             checks.push(libpython(&interpreter));
             checks.extend(runner(config, interpreter).await);
         }
     }
-    checks.push(uv(config).await);
+    checks.push(uv(config, executable.as_deref()).await);
     checks.push(apt(config));
     checks.extend(check_fitness(config).await.into_iter().map(|check| match check.result {
         Ok(found) => Check::ok(check.name, found),
@@ -169,11 +171,9 @@ async fn runner(config: &Config, interpreter: Interpreter) -> Vec<Check> {
     checks
 }
 
-async fn uv(config: &Config) -> Check {
+async fn uv(config: &Config, interpreter: Option<&Path>) -> Check {
     let hint = "hint: pip install uv";
-    let beside = config.python.as_ref().and_then(|python| Some(python.parent()?.join("uv")));
-    let found = on_path(&config.path, Path::new("uv")).or(beside.filter(|path| path.is_file()));
-    let Some(path) = found else {
+    let Some(path) = environment::uv::program(&config.path, interpreter) else {
         return Check::missing("uv", format!("not found: Python packages cannot be installed\n{hint}"));
     };
     match ask(&path, &["--version"]).await {

@@ -46,21 +46,23 @@ pub(super) struct Target {
     pub(super) lock: Option<Arc<File>>,
 }
 
+/// Where uv is: on `path`, beside the interpreter, or beside this program.
+pub fn program(path: &str, interpreter: Option<&Path>) -> Option<PathBuf> {
+    let own = std::env::current_exe().ok();
+    let beside =
+        [interpreter, own.as_deref()].into_iter().flatten().map(|program| program.with_file_name("uv"));
+    on_path(path, Path::new("uv")).or_else(|| beside.into_iter().find(|program| program.is_file()))
+}
+
 impl Uv {
-    /// Looks for uv on `path`, beside the interpreter, and beside this program. It will install into
-    /// directories below `target`.
+    /// Finds uv, which will install into directories below `target`.
     pub(super) async fn find(
         path: &str,
         interpreter: &Path,
         settings: IndexSettings,
         target: &Path,
     ) -> Result<Self, InstallError> {
-        let beside = |program: &Path| program.with_file_name("uv");
-        let own = std::env::current_exe().ok();
-        let places = [Some(beside(interpreter)), own.as_deref().map(beside)];
-        let found = on_path(path, Path::new("uv"))
-            .or_else(|| places.into_iter().flatten().find(|program| program.is_file()));
-        let program = found.ok_or(InstallError::NoUv)?;
+        let program = program(path, Some(interpreter)).ok_or(InstallError::NoUv)?;
         let answer = Subprocess::new(&program).arguments(["--version"]).run().await;
         let version = answer.map_err(InstallError::Uv)?.stdout;
         let numbers = version.split_whitespace().nth(1).unwrap_or_default();
