@@ -1,6 +1,9 @@
 //! `farcall doctor`: what the worker will use, and whether it can run.
 
-use e2e::Farcall;
+use std::fs;
+use std::process::Command;
+
+use e2e::{Farcall, Python, binary};
 use serde_json::{Value, json};
 
 #[test]
@@ -45,4 +48,29 @@ fn doctor_notices_a_cache_that_cannot_be_written() {
     let finished = Farcall::new().with("FARCALL_CACHE_DIR", "/proc/nowhere").run(["doctor"]);
     assert_eq!(finished.code, 0, "the worker runs without: {finished:?}");
     assert!(finished.stdout.contains("`/proc/nowhere` cannot be written"), "{finished:?}");
+}
+
+#[test]
+fn a_farcall_in_a_virtual_environment_uses_its_interpreter() {
+    let directory = tempfile::tempdir().unwrap();
+    let environment = directory.path().join("environment");
+    let made = Command::new(Python::under_test().path())
+        .args(["-m", "venv", "--without-pip"])
+        .arg(&environment)
+        .status();
+    assert!(made.unwrap().success());
+    let programs = environment.join("bin");
+    for file in ["farcall", "libfarcall_runner.so"] {
+        fs::copy(binary().with_file_name(file), programs.join(file)).unwrap();
+    }
+    let output = Command::new(programs.join("farcall"))
+        .args(["doctor", "--json"])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("FARCALL_CACHE_DIR", directory.path())
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found = report["checks"][0]["found"].as_str().unwrap();
+    assert!(found.ends_with(&format!("at {}", programs.join("python").display())), "{report}");
 }

@@ -156,10 +156,18 @@ fn locate(config: &Config) -> Result<PathBuf, InterpreterError> {
     let in_environment =
         config.virtual_environment.as_ref().map(|environment| environment.join("bin/python"));
     in_environment
+        .or_else(beside_this_program)
         .filter(|path| is_executable(path))
         .or_else(|| on_path(&config.path, Path::new("python3")))
         .or_else(|| on_path(&config.path, Path::new("python")))
         .ok_or(InterpreterError::NotFound)
+}
+
+/// That of the virtual environment this program is installed in.
+fn beside_this_program() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let programs = program.parent()?;
+    programs.parent()?.join("pyvenv.cfg").is_file().then(|| programs.join("python"))
 }
 
 /// The first executable `name` on a `PATH`.

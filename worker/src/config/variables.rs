@@ -15,7 +15,7 @@ pub struct Variable {
 pub const VARIABLES: &[Variable] = &[
     Variable {
         name: "FARCALL_PYTHON",
-        default: "the active virtual environment's, then `python3` on `PATH`",
+        default: "the active virtual environment's, that of the one farcall is installed in, then `python3` on `PATH`",
         description: "The interpreter that runs user code: a path, or a name to look up on `PATH`. CPython 3.10 or later.",
     },
     Variable {
