@@ -6,16 +6,15 @@ import shutil
 import subprocess
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.connection import Connection, post
 from bench.extremes import check
 from bench.options import DEADLINE_S, Options, environment, progress
 from bench.report import Goal, Measurement, Section
-from bench.servers import Running, as_base64, farcall
-from bench.serving import ADD, with_settings
+from bench.servers import Running, as_base64
+from bench.serving import ADD, worker
 
 # Rounds of warm calls, and calls of each kind in one: alternating, so that a disturbance meets all.
 ROUNDS = 20
@@ -154,17 +153,6 @@ def request(source: str, name: str, arguments: Sequence[object], wanted: Sequenc
         "dependencies": list(wanted),
     }
     return post("/execute", body)
-
-
-@contextmanager
-def worker(options: Options, settings: dict[str, str]) -> Iterator[Running]:
-    ours = farcall(options)
-    running = Running(with_settings(ours, ours.name, settings))
-    try:
-        running.wait_healthy()
-        yield running
-    finally:
-        running.stop()
 
 
 def exchange(running: Running, connection: Connection, message: bytes) -> float:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 from bench.classes import request as method
 from bench.connection import Connection, get, post
@@ -17,7 +16,7 @@ from bench.extremes import PRINT, check
 from bench.options import Options, progress
 from bench.payloads import IN, OUT
 from bench.servers import Running, Server, execute, farcall, pss_mb
-from bench.serving import ADD, with_settings
+from bench.serving import ADD, worker
 
 # What was measured, by line of the chart and step.
 Found = dict[str, dict[float, float]]
@@ -29,18 +28,6 @@ CALLS = 300
 
 # How long each of the calls sleeps that keep all runners busy at the same time.
 BUSY_S = 0.2
-
-
-@contextlib.contextmanager
-def worker(options: Options, settings: Mapping[str, str]) -> Iterator[Running]:
-    """Farcall, with some variables set."""
-    ours = farcall(options)
-    running = Running(with_settings(ours, ours.name, settings))
-    try:
-        running.wait_healthy()
-        yield running
-    finally:
-        running.stop()
 
 
 def median_ms(connection: Connection, messages: Sequence[bytes], calls: int = CALLS) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 from bench.connection import Connection
 from bench.options import Options, progress
 from bench.report import Goal, Section, measurements, ratio, table_of
-from bench.servers import Running, Server, as_base64, cpu_ms, servers
+from bench.servers import Running, Server, as_base64, cpu_ms, farcall, servers
 
 ADD = "def add(a, b):\n    return a + b\n"
 SUM = as_base64(3).encode()
@@ -44,6 +44,18 @@ def all_running(contenders: Sequence[Server]) -> Iterator[list[Running]]:
 def with_settings(server: Server, name: str, settings: Mapping[str, str]) -> Server:
     """The same server under another name, with more variables."""
     return replace(server, name=name, environment={**server.environment, **settings})
+
+
+@contextmanager
+def worker(options: Options, settings: Mapping[str, str]) -> Iterator[Running]:
+    """Farcall, with some variables set, from its being healthy to its end."""
+    ours = farcall(options)
+    running = Running(with_settings(ours, ours.name, settings))
+    try:
+        running.wait_healthy()
+        yield running
+    finally:
+        running.stop()
 
 
 def start(options: Options) -> Section:

@@ -1,20 +1,7 @@
 //! A queue whose disk is full: what cannot be taken is refused, and what was taken is not lost.
 
-use std::process::Command;
-
-use e2e::{LocalEndpoint, Request, function, wait_until};
+use e2e::{LocalEndpoint, Request, function, small_disk, wait_until};
 use serde_json::{Value, json};
-
-/// A data directory with so little room, for the process that this becomes.
-const LITTLE_ROOM: [&str; 7] = [
-    "unshare",
-    "--user",
-    "--map-root-user",
-    "--mount",
-    "sh",
-    "-c",
-    "mkdir -p data && mount -t tmpfs -o size=3m none data && exec \"$0\" \"$@\"",
-];
 
 /// Leaves no byte of room.
 const FILL: &str = "\
@@ -28,28 +15,14 @@ def f():
             return error.errno
     return 0";
 
-fn is_possible() -> bool {
-    let directory = tempfile::tempdir().expect("the temporary directory is writable");
-    let tried = Command::new(LITTLE_ROOM[0])
-        .args(&LITTLE_ROOM[1..])
-        .arg("true")
-        .current_dir(directory.path())
-        .output();
-    tried.is_ok_and(|output| output.status.success())
-}
-
 fn answer(endpoint: &LocalEndpoint, request: &Request) -> Value {
     endpoint.runsync(request)["output"]["json_result"].clone()
 }
 
 #[test]
 fn what_was_taken_is_finished_and_written_when_there_is_room_again() {
-    if !is_possible() {
-        eprintln!("skipped: this machine lets no test mount a file system");
-        return;
-    }
-    let endpoint =
-        LocalEndpoint::options().with("FARCALL_CONCURRENCY", "3").launched_by(&LITTLE_ROOM).start();
+    let Some(launcher) = small_disk("3m", "data") else { return };
+    let endpoint = LocalEndpoint::options().with("FARCALL_CONCURRENCY", "3").launched_by(&launcher).start();
     // One whose result has a file of its own, and one whose result lies in the database.
     let code = "\
 import os, time

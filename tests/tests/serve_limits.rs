@@ -1,6 +1,6 @@
 //! Limits of runners: memory, open files, and the temporary directory that goes with them.
 
-use e2e::{Worker, function, wait_until};
+use e2e::{Worker, function, small_disk, wait_until};
 use serde_json::json;
 
 #[test]
@@ -50,26 +50,10 @@ def f(die):
     assert_eq!(worker.runner_directories(), 0);
 }
 
-/// A temporary directory of its own with so little room, for the process that this becomes. Without its own `/proc`,
-/// process ids stay those of the test.
-const LITTLE_ROOM: [&str; 7] = [
-    "unshare",
-    "--user",
-    "--map-root-user",
-    "--mount",
-    "sh",
-    "-c",
-    "mount -t tmpfs -o size=256k none \"${TMPDIR:-/tmp}\" && exec \"$0\" \"$@\"",
-];
-
 #[test]
 fn a_full_disk_is_told_with_the_file_and_a_hint() {
-    let possible = std::process::Command::new(LITTLE_ROOM[0]).args(&LITTLE_ROOM[1..]).arg("true").output();
-    if !possible.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: this machine lets no test mount a file system");
-        return;
-    }
-    let worker = Worker::options().launched_by(&LITTLE_ROOM).start();
+    let Some(launcher) = small_disk("256k", "") else { return };
+    let worker = Worker::options().launched_by(&launcher).start();
     let large = format!("def f(): return 1\n{}", "#".repeat(1 << 20));
     for request in [
         function("f", &large),
