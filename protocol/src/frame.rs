@@ -100,7 +100,7 @@ pub struct Invoke {
 pub struct KeptModules {
     /// Which.
     pub key: ModulesKey,
-    /// The directory that has them. It is not to be changed.
+    /// The directory that has them, to be copied.
     pub directory: String,
 }
 

@@ -157,3 +157,37 @@ fn a_name_of_files_that_is_no_digest_is_refused() {
         );
     }
 }
+
+#[test]
+fn what_a_call_does_to_its_files_stays_in_its_runner() {
+    let code = "\
+import helper, pathlib
+def f(text):
+    found = helper.X
+    pathlib.Path(helper.__file__).write_text(text)
+    return found";
+    let files = [("helper.py", "X = 'sent'")];
+    let request =
+        |brings| function("f", code).modules_by_content(&files, brings).args(json!(["X = 'changed'"]));
+    let farcall = Farcall::new();
+    for brings in [true, false, false] {
+        assert_eq!(farcall.answer(&request(brings)).value(), json!("sent"));
+    }
+}
+
+#[test]
+fn kept_files_that_are_damaged_are_sent_again() {
+    let files = [("p/helper.py", "X = 'sent'")];
+    let request = |brings| {
+        function("f", "def f():\n    from p.helper import X\n    return X").modules_by_content(&files, brings)
+    };
+    let farcall = Farcall::new();
+    assert_eq!(farcall.answer(&request(true)).value(), json!("sent"));
+    let kept = farcall.directory().join("cache/modules");
+    let set = std::fs::read_dir(&kept).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(set.join("p/helper.py"), "").unwrap();
+    let damaged = farcall.answer(&request(false));
+    assert!(damaged.error().contains("they are not what was sent\nhint: call again"), "{damaged:?}");
+    assert!(farcall.answer(&request(false)).error().contains("are not here ("));
+    assert_eq!(farcall.answer(&request(true)).value(), json!("sent"));
+}

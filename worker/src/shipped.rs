@@ -1,7 +1,7 @@
 //! Files that requests ship along, kept by their content: a client sends a set of them once.
 //!
 //! ```text
-//! modules/<sha256>/            a set, as it was renamed into place; runners import from it, and never write there
+//! modules/<sha256>/            a set, as it was renamed into place; runners copy it, and check what they copy
 //! modules/.<name>/             one that is being written
 //! ```
 //!

@@ -1,14 +1,14 @@
 //! Local files that a request ships along (`modules`): importable while its source runs.
 //!
-//! Each set of files lives in its own directory: one of the runner's own, or one that the supervisor has kept from
-//! an earlier request. One set is active at a time: its directory is first on
+//! Each set of files lives in its own directory; one that the supervisor has kept from an earlier request is copied, so
+//! that what user code does to its files stays in its runner. One set is active at a time: its directory is first on
 //! `sys.path`, and only its modules are in `sys.modules`. Switching puts the old set's modules aside and the
 //! new set's back, so a helper that changed under the same name is picked up, and one that did not keeps its
 //! state.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use farcall_protocol::ModulesKey;
 use farcall_protocol::frame::KeptModules;
@@ -73,11 +73,17 @@ impl ShippedFiles {
         if key == [0; 32] {
             return Ok(key);
         }
-        let (directory, names) = match kept {
-            Some(kept) => (kept.directory.clone(), names_in(&kept.directory)?),
-            None => (self.write(py, files, key)?, files.keys().map(|path| top_level_name(path)).collect()),
+        let read;
+        let files = match kept {
+            Some(kept) => {
+                read = read_back(kept)?;
+                &read
+            }
+            None => files,
         };
-        let is_shipped = |name: &str| names.iter().any(|shipped| name.split('.').next() == Some(shipped));
+        let directory = self.write(py, files, key)?;
+        let names: Vec<&str> = files.keys().map(|path| top_level_name(path)).collect();
+        let is_shipped = |name: &str| names.contains(&name.split('.').next().unwrap_or(name));
         let shadowed = take_out(&modules, |name, _| is_shipped(name))?;
         path.call_method1("insert", (0, &directory))?;
         put_back(&modules, self.aside.remove(&key).unwrap_or_default())?;
@@ -105,16 +111,37 @@ impl ShippedFiles {
 }
 
 /// `helper` for `helper.py`, `pkg` for `pkg/sub/x.py`.
-fn top_level_name(path: &str) -> String {
+fn top_level_name(path: &str) -> &str {
     let first = path.split('/').next().unwrap_or(path);
-    first.strip_suffix(".py").unwrap_or(first).to_owned()
+    first.strip_suffix(".py").unwrap_or(first)
 }
 
-fn names_in(directory: &str) -> PyResult<Vec<String>> {
-    let entries = fs::read_dir(directory).map_err(|error| {
-        PyOSError::new_err(format!("the shipped modules in `{directory}` cannot be read: {error}"))
-    })?;
-    Ok(entries.flatten().map(|entry| top_level_name(&entry.file_name().to_string_lossy())).collect())
+/// The files of a kept set. One that is not as it was sent is removed, so that clients send it again.
+fn read_back(kept: &KeptModules) -> PyResult<BTreeMap<String, String>> {
+    let (mut files, root) = (BTreeMap::new(), Path::new(&kept.directory));
+    let read = read_below(root, root, &mut files);
+    if read.is_ok() && ModulesKey::of(&files) == kept.key {
+        return Ok(files);
+    }
+    let _ = fs::remove_dir_all(root);
+    let reason =
+        read.err().map_or_else(|| "they are not what was sent".to_owned(), |error| error.to_string());
+    let directory = &kept.directory;
+    Err(PyOSError::new_err(format!(
+        "the shipped modules kept in `{directory}` cannot be used: {reason}\nhint: call again: they are sent anew"
+    )))
+}
+
+fn read_below(directory: &Path, root: &Path, files: &mut BTreeMap<String, String>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            read_below(&path, root, files)?;
+        } else if let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str) {
+            files.insert(name.to_owned(), fs::read_to_string(&path)?);
+        }
+    }
+    Ok(())
 }
 
 fn take_out(
